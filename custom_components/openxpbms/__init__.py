@@ -1,0 +1,85 @@
+"""OpenXPBMS: RS485 battery systems in Home Assistant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from homeassistant.const import CONF_DEVICE, EVENT_HOMEASSISTANT_STOP, Platform
+from homeassistant.helpers import device_registry as dr, issue_registry as ir
+
+from .batteries import identities, keys, stored
+from .bms.port import shown
+from .const import CONF_BATTERIES, DOMAIN
+from .coordinator import (
+    ISSUE_CURRENT_SIGN,
+    ISSUE_FOREIGN_MASTER,
+    OpenXPBMSConfigEntry,
+    OpenXPBMSCoordinator,
+)
+
+if TYPE_CHECKING:
+    from homeassistant.core import Event, HomeAssistant
+
+PLATFORMS = [Platform.BINARY_SENSOR, Platform.SENSOR]
+
+
+async def async_setup_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -> bool:
+    """Set up a bus.
+
+    What guards batteries must not depend on a port, so this never fails for want of
+    one: the first round runs in the background and silence is a state like another.
+    """
+    coordinator = OpenXPBMSCoordinator(hass, entry)
+    entry.async_on_unload(coordinator.bus.close)
+
+    async def close(_: Event[Any]) -> None:
+        await coordinator.bus.close()
+
+    entry.async_on_unload(hass.bus.async_listen_once(EVENT_HOMEASSISTANT_STOP, close))
+    coordinator.bus_device_id = (
+        dr.async_get(hass)
+        .async_get_or_create(
+            config_entry_id=entry.entry_id,
+            identifiers={(DOMAIN, entry.entry_id)},
+            name=entry.title,
+            manufacturer="OpenXPBMS",
+            model=shown(entry.data[CONF_DEVICE]),
+        )
+        .id
+    )
+    entry.runtime_data = coordinator
+    await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+    entry.async_create_background_task(
+        hass, coordinator.async_refresh(), f"{entry.title} first round"
+    )
+    return True
+
+
+async def async_unload_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -> bool:
+    """Let go of a bus; the port is closed behind the entities."""
+    return await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
+
+
+async def async_remove_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -> None:
+    """Take an entry's repair issues with it."""
+    for kind in (ISSUE_FOREIGN_MASTER, ISSUE_CURRENT_SIGN):
+        ir.async_delete_issue(hass, DOMAIN, f"{kind}_{entry.entry_id}")
+
+
+async def async_remove_config_entry_device(
+    hass: HomeAssistant, entry: OpenXPBMSConfigEntry, device: dr.DeviceEntry
+) -> bool:
+    """Remove a battery with its device; the bus stays."""
+    removed = {
+        address
+        for address, key in keys(entry).items()
+        if (DOMAIN, key) in device.identifiers
+    }
+    if not removed:
+        return (DOMAIN, entry.entry_id) not in device.identifiers
+    kept = [i for i in identities(entry.data) if i.address not in removed]
+    hass.config_entries.async_update_entry(
+        entry, data={**entry.data, CONF_BATTERIES: stored(kept)}
+    )
+    hass.config_entries.async_schedule_reload(entry.entry_id)
+    return True

@@ -1,0 +1,352 @@
+"""One RS485 bus on one serial port: one exchange at a time, and its health.
+
+Whoever wants something from a battery goes through the bus, so that never two
+questions are on the wire, and nothing at all while another master talks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+import time
+
+from .counters import Counters, Trace
+from .errors import (
+    AnswerError,
+    DoubtfulAnswer,
+    ForeignMaster,
+    GarbledAnswer,
+    NoAnswer,
+    PortGone,
+    WrongBattery,
+)
+from .foreign import ForeignWatch
+from .frame import Found, Reply, Request, Search, find_reply
+from .port import Line, Port, shown
+
+LISTEN = 2.0
+# An unanswered question may still be answered this long after its timeout.
+OWED_FOR = 3.0
+DRAIN_LIMIT = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Times of a family's exchanges in seconds; the bytes' own time comes on top.
+
+    `answer` is how long a battery (with the adapter's latency timer) may take to begin
+    its reply, `turnaround` the pause before the next request, `quiet` the silence
+    that ends a drain, `leaving` what an adapter may still hold when the operating
+    system calls everything sent.
+    """
+
+    answer: float = 0.12
+    turnaround: float = 0.0
+    quiet: float = 0.02
+    leaving: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What listening brought: foreign frames, and bytes that make no valid frame."""
+
+    foreign: bool
+    noise: int
+
+
+class Bus:
+    """One serial port, shared by all batteries behind it."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        terminator: bytes = b"",
+        timing: Timing | None = None,
+        listen: float | None = None,
+    ) -> None:
+        """Name the port; it is opened by `open`, which listens for `listen` s first."""
+        self.url = url
+        self.timing = timing or Timing()
+        self.counters = Counters()
+        self.batteries: dict[int, Counters] = {}
+        self.trace = Trace()
+        self.watch = ForeignWatch(terminator)
+        self.last_exchange: float | None = None
+        self._listen = LISTEN if listen is None else listen
+        self._port = Port(url, self._received)
+        self._lock = asyncio.Lock()
+        self._buffer = bytearray()
+        self._arrived = asyncio.Event()
+        self._last_byte = 0.0
+        self._waiting = False
+        self._noisy = False
+        self._closed = False
+        self._owed: dict[tuple[int, int, int], float] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the port is open."""
+        return self._port.is_open
+
+    @property
+    def line(self) -> Line | None:
+        """The line settings in force."""
+        return self._port.line
+
+    async def open(self, line: Line) -> None:
+        """Open the port unless it is open, and listen before anything is sent.
+
+        Raises a PortError, or ForeignMaster where another master was heard.
+        """
+        async with self._lock:
+            if await self._opened(line):
+                await self._listen_for(self._listen, None)
+            self._check_silence()
+
+    async def listen(
+        self,
+        line: Line,
+        seconds: float,
+        progress: Callable[[float], None] | None = None,
+    ) -> Heard:
+        """Open the port if need be and only listen, for `seconds`.
+
+        `progress` is told the share of the time that has passed, from 0 to 1.
+        """
+        async with self._lock:
+            await self._opened(line)
+            await self._port.apply(line)
+            noise = self.watch.unread_bytes
+            await self._listen_for(seconds, progress)
+            self.watch.forget()
+            return Heard(self.watch.silent, self.watch.unread_bytes - noise)
+
+    async def _opened(self, line: Line) -> bool:
+        """Open the port unless it is open; whether it was opened just now."""
+        if self._port.is_open:
+            return False
+        if self._closed:
+            raise PortGone(f"{shown(self.url)} was closed", port=shown(self.url))
+        self._owed.clear()
+        self.last_exchange = None
+        await self._port.open(line)
+        return True
+
+    async def _listen_for(
+        self, seconds: float, progress: Callable[[float], None] | None
+    ) -> None:
+        start = time.monotonic()
+        while (passed := time.monotonic() - start) < seconds:
+            self._port.check()
+            if progress:
+                progress(passed / seconds)
+            await asyncio.sleep(min(0.25, seconds - passed))
+
+    async def close(self) -> None:
+        """Close the port for good; an exchange under way ends first."""
+        self._closed = True
+        async with self._lock:
+            await self._port.close()
+
+    def counters_of(self, address: int) -> Counters:
+        """Return the counters of one battery."""
+        return self.batteries.setdefault(address, Counters())
+
+    async def broadcast(self, frame: bytes, line: Line) -> None:
+        """Send a frame that nobody answers and wait until it is on the wire.
+
+        It has left for certain when this returns, so the speed may be changed then.
+        """
+        async with self._lock:
+            await self._prepare(line)
+            start = time.monotonic()
+            await self._write(frame, line)
+            await self._port.flush()
+            left = start + line.seconds(len(frame)) + self.timing.leaving
+            await asyncio.sleep(max(0.0, left - time.monotonic()))
+            self.last_exchange = time.monotonic()
+
+    async def exchange(
+        self, request: Request, line: Line, *, others: Sequence[Request] = ()
+    ) -> Reply:
+        """Send `request` and return its reply, at once when its last byte is there.
+
+        A garbled answer is asked for once more. Where an earlier question of the same
+        shape may still be answered, one of `others`, of another shape, is asked first:
+        its reply proves that nothing older is on its way (answers keep their order).
+        Raises an AnswerError, a PortError or ForeignMaster.
+        """
+        async with self._lock:
+            await self._settle_debts(request, line, others)
+            try:
+                return await self._ask(request, line)
+            except (GarbledAnswer, WrongBattery):
+                self._count(request, "retries")
+                await self._settle_debts(request, line, others)
+                return await self._ask(request, line)
+
+    async def _settle_debts(
+        self, request: Request, line: Line, others: Sequence[Request]
+    ) -> None:
+        if not self._doubtful(request):
+            return
+        for other in others:
+            if not self._doubtful(other):
+                await self._ask(other, line)
+                return
+        self._count(request, "doubtful")
+        raise DoubtfulAnswer(
+            f"an earlier answer of battery {request.address} may still be on its way",
+            address=str(request.address),
+        )
+
+    def _doubtful(self, request: Request) -> bool:
+        asked = self._owed.get(request.shape)
+        return asked is not None and time.monotonic() - asked < OWED_FOR
+
+    async def _ask(self, request: Request, line: Line) -> Reply:
+        await self._prepare(line)
+        self._count(request, "exchanges")
+        self.watch.asked(request)
+        self._buffer.clear()
+        self._waiting = True
+        start = time.monotonic()
+        try:
+            await self._write(request.encoded, line)
+            search = await self._search(request, line, start)
+        finally:
+            self._waiting = False
+            self.last_exchange = time.monotonic()
+        received, self._buffer = bytes(self._buffer), bytearray()
+        if search.reply is None:
+            self._outcome(request, answered=False)
+            raise self._failure(request, search, received)
+        self._account(request, search, received)
+        self._outcome(request, answered=True)
+        for counters in self._both(request):
+            counters.reply_times.append(time.monotonic() - start)
+        return search.reply
+
+    async def _prepare(self, line: Line) -> None:
+        """Make the line ours: open, not another master's, at this speed, quiet."""
+        self._check_silence()
+        self._port.check()
+        if line != self._port.line:
+            await self._port.apply(line)
+            self.watch.forget()
+        await self._drain()
+        self._check_silence()
+
+    def _check_silence(self) -> None:
+        if self.watch.silent:
+            raise ForeignMaster(
+                f"another master talks on {shown(self.url)}", port=shown(self.url)
+            )
+
+    async def _drain(self) -> None:
+        end = time.monotonic() + DRAIN_LIMIT
+        pause = max(self.timing.quiet, self.timing.turnaround)
+        if not self._noisy:
+            pause = self.timing.turnaround
+        while (rest := self._last_byte + pause - time.monotonic()) > 0:
+            if time.monotonic() > end:
+                raise GarbledAnswer("the line does not become quiet", address="-")
+            await asyncio.sleep(rest)
+        self._noisy = False
+
+    async def _write(self, data: bytes, line: Line) -> None:
+        self.trace.add("sent", data, str(line))
+        await self._port.write(data)
+
+    async def _search(self, request: Request, line: Line, start: float) -> Search:
+        on_wire = line.seconds(len(request.encoded) + request.reply_length)
+        end = start + on_wire + self.timing.answer
+        while True:
+            search = find_reply(self._buffer, request)
+            rest = end - time.monotonic()
+            if search.reply or rest <= 0:
+                return search
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), rest)
+            except TimeoutError:
+                continue
+            self._port.check()
+
+    def _received(self, data: bytes) -> None:
+        self._last_byte = time.monotonic()
+        if self._waiting:
+            self._buffer += data
+            self._arrived.set()
+        elif data:
+            self._stray(data)
+
+    def _account(self, request: Request, search: Search, received: bytes) -> None:
+        """Account for what stood before and behind a reply."""
+        line = str(self._port.line)
+        self._skip(request, received[: search.start])
+        self.trace.add("received", received[search.start : search.end], line)
+        # An answer of another shape proves that nothing older is on its way.
+        for shape in [owed for owed in self._owed if owed[0] == request.address]:
+            if shape != request.shape:
+                del self._owed[shape]
+        if behind := received[search.end :]:
+            self._stray(behind)
+
+    def _skip(self, request: Request, data: bytes) -> list[Found]:
+        """Count bytes that were no reply, an echo of the request apart."""
+        if request.encoded in data:
+            self._count(request, "echoes")
+        skipped = len(data.replace(request.encoded, b"", 1))
+        for counters in self._both(request):
+            counters.skipped_bytes += skipped
+        return self._stray(data) if data else []
+
+    def _stray(self, data: bytes) -> list[Found]:
+        self._noisy = True
+        self.trace.add("stray", data, str(self._port.line))
+        found = self.watch.feed(data)
+        for item in found:
+            if isinstance(item.frame, Reply) and self.watch.was_asked(item.frame):
+                self.counters.late += 1
+                self.counters_of(item.frame.address).late += 1
+        return found
+
+    def _failure(
+        self, request: Request, search: Search, received: bytes
+    ) -> AnswerError:
+        """Count what went wrong and name it."""
+        found = self._skip(request, received)
+        address = str(request.address)
+        if not search.near:
+            self._owed[request.shape] = time.monotonic()
+        if not received.replace(request.encoded, b"", 1):
+            self._count(request, "timeouts")
+            return NoAnswer(f"battery {address} did not answer", address=address)
+        for item in found:
+            frame = item.frame
+            if isinstance(frame, Reply) and frame.address != request.address:
+                self._count(request, "wrong_battery")
+                return WrongBattery(
+                    f"battery {frame.address} answered for battery {address}",
+                    address=address,
+                    other=str(frame.address),
+                )
+        self._count(request, "crc_errors" if search.near else "garbled")
+        return GarbledAnswer(
+            f"the answer of battery {address} was garbled", address=address
+        )
+
+    def _both(self, request: Request) -> tuple[Counters, Counters]:
+        return self.counters, self.counters_of(request.address)
+
+    def _count(self, request: Request, name: str) -> None:
+        for counters in self._both(request):
+            setattr(counters, name, getattr(counters, name) + 1)
+
+    def _outcome(self, request: Request, *, answered: bool) -> None:
+        for counters in self._both(request):
+            counters.outcomes.append(answered)
+            counters.answers += answered

@@ -1,0 +1,114 @@
+"""How well a bus and its batteries answer, and what went over the wire last."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+import time
+from typing import Literal
+
+KEPT_REPLY_TIMES = 200
+KEPT_OUTCOMES = 100
+KEPT_FRAMES = 200
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counts since the port was first opened; times are in seconds."""
+
+    exchanges: int = 0
+    answers: int = 0
+    timeouts: int = 0
+    crc_errors: int = 0
+    garbled: int = 0
+    wrong_battery: int = 0
+    late: int = 0
+    doubtful: int = 0
+    retries: int = 0
+    echoes: int = 0
+    skipped_bytes: int = 0
+    reply_times: deque[float] = field(
+        default_factory=lambda: deque(maxlen=KEPT_REPLY_TIMES)
+    )
+    outcomes: deque[bool] = field(default_factory=lambda: deque(maxlen=KEPT_OUTCOMES))
+
+    @property
+    def quality(self) -> float | None:
+        """Share of the last exchanges that were answered, in %."""
+        if not self.outcomes:
+            return None
+        return round(100 * sum(self.outcomes) / len(self.outcomes), 1)
+
+    @property
+    def reply_time(self) -> float | None:
+        """The last time from the request's first byte to the reply's last."""
+        return self.reply_times[-1] if self.reply_times else None
+
+    @property
+    def median_reply_time(self) -> float | None:
+        """Median of the last reply times."""
+        return median(self.reply_times) if self.reply_times else None
+
+    @property
+    def slow_reply_time(self) -> float | None:
+        """95th percentile of the last reply times."""
+        if len(self.reply_times) < 2:
+            return self.reply_time
+        return quantiles(self.reply_times, n=20, method="inclusive")[-1]
+
+    def as_dict(self) -> dict[str, int | float | None]:
+        """Every count, with reply times in milliseconds."""
+        times = {
+            "reply_ms_last": self.reply_time,
+            "reply_ms_median": self.median_reply_time,
+            "reply_ms_p95": self.slow_reply_time,
+        }
+        return {
+            "exchanges": self.exchanges,
+            "answers": self.answers,
+            "timeouts": self.timeouts,
+            "crc_errors": self.crc_errors,
+            "garbled": self.garbled,
+            "wrong_battery": self.wrong_battery,
+            "late": self.late,
+            "doubtful": self.doubtful,
+            "retries": self.retries,
+            "echoes": self.echoes,
+            "skipped_bytes": self.skipped_bytes,
+            "quality_percent": self.quality,
+            **{
+                name: None if value is None else round(1000 * value, 2)
+                for name, value in times.items()
+            },
+        }
+
+
+Direction = Literal["sent", "received", "stray"]
+
+
+@dataclass(frozen=True, slots=True)
+class TracedFrame:
+    """Bytes that went over the wire: when (Unix time), which way, and their line."""
+
+    time: float
+    direction: Direction
+    data: bytes
+    line: str
+
+
+class Trace:
+    """The last frames of a bus, in order."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._frames: deque[TracedFrame] = deque(maxlen=KEPT_FRAMES)
+
+    def add(self, direction: Direction, data: bytes, line: str) -> None:
+        """Note bytes that went over the wire just now."""
+        self._frames.append(TracedFrame(time.time(), direction, data, line))
+
+    def __iter__(self) -> Iterator[TracedFrame]:
+        """Iterate from the oldest."""
+        return iter(tuple(self._frames))

@@ -1,0 +1,233 @@
+"""A serial port behind any URL that serialx opens, with our errors instead of theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+import errno
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import serialx
+
+from .errors import (
+    BusError,
+    FixedSpeed,
+    PortBusy,
+    PortForbidden,
+    PortGone,
+    PortMissing,
+    PortUnreachable,
+    PortUnusable,
+    UnsupportedLine,
+)
+
+if TYPE_CHECKING:
+    from .virtual import VirtualLine
+
+DEMO_SCHEME = "openxpbms-demo"
+# A bridge that passes bytes only: serialx takes a change of speed there and does nothing.
+FIXED_SPEED_SCHEMES = frozenset({"socket", "tcp"})
+REMOTE_SCHEMES = FIXED_SPEED_SCHEMES | {"rfc2217", "esphome", "esphome-hass"}
+OPEN_TIMEOUT = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Speed in baud, parity and stop bits; always eight data bits."""
+
+    baudrate: int
+    parity: serialx.Parity = serialx.Parity.NONE
+    stopbits: serialx.StopBits = serialx.StopBits.ONE
+
+    def seconds(self, count: int) -> float:
+        """How long `count` bytes take on the wire."""
+        bits = 9 + (self.parity is not serialx.Parity.NONE) + float(self.stopbits)
+        return count * bits / self.baudrate
+
+    def __str__(self) -> str:
+        """As people write it: 115200 8M1."""
+        return f"{self.baudrate} 8{self.parity.value}{float(self.stopbits):g}"
+
+
+def shown(url: str) -> str:
+    """Return the port as it may be shown: a key in the URL is left out."""
+    return url.partition("?")[0] if "://" in url else url
+
+
+def changes_speed(url: str) -> bool:
+    """Whether the transport behind `url` can change speed while it is open."""
+    return urlsplit(url).scheme not in FIXED_SPEED_SCHEMES
+
+
+def is_remote(url: str) -> bool:
+    """Whether a network lies between us and the port."""
+    return urlsplit(url).scheme in REMOTE_SCHEMES
+
+
+class _Protocol(asyncio.Protocol):
+    def __init__(
+        self,
+        received: Callable[[bytes], None],
+        lost: Callable[[Exception | None], None],
+    ) -> None:
+        self._received = received
+        self._lost = lost
+
+    def data_received(self, data: bytes) -> None:
+        self._received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost(exc)
+
+
+class Port:
+    """One open port. `received` gets every byte as it comes."""
+
+    def __init__(self, url: str, received: Callable[[bytes], None]) -> None:
+        """Name the port; nothing is opened yet."""
+        self.url = url
+        self.line: Line | None = None
+        self._received = received
+        self._transport: serialx.BaseSerialTransport | None = None
+        self._demo: VirtualLine | None = None
+        self._lost: Exception | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the port is open and its device still there."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def open(self, line: Line) -> None:
+        """Open the port with `line`.
+
+        Raises a PortError that says why it is not to be had.
+        """
+        await self.close()
+        try:
+            path = await self._path()
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                transport, _ = await serialx.create_serial_connection(
+                    asyncio.get_running_loop(),
+                    lambda: _Protocol(self._received, self._on_lost),
+                    path,
+                    baudrate=line.baudrate,
+                )
+            self._transport = transport
+            self.line = Line(line.baudrate)
+            await self.apply(line)
+        except BaseException as err:
+            await self.close()
+            if isinstance(err, BusError) or not isinstance(err, Exception):
+                raise
+            raise self._error(err) from err
+
+    async def _path(self) -> str:
+        if urlsplit(self.url).scheme != DEMO_SCHEME:
+            return self.url
+        from .virtual import demo_line  # noqa: PLC0415  only the demo pays for it
+
+        self._demo = demo_line(self.url)
+        await self._demo.start()
+        return str(self._demo.path)
+
+    async def close(self) -> None:
+        """Close the port if it is open; never raises for a port that has gone."""
+        transport, self._transport = self._transport, None
+        demo, self._demo = self._demo, None
+        self.line = self._lost = None
+        if transport is not None:
+            transport.close()
+            await transport.wait_closed()
+        if demo is not None:
+            await demo.stop()
+
+    async def apply(self, line: Line) -> None:
+        """Change the settings of the open port; drops what was received before.
+
+        Raises FixedSpeed or UnsupportedLine, and then keeps the settings it had.
+        """
+        transport = self._open_transport()
+        if line == self.line:
+            return
+        assert self.line is not None
+        if line.baudrate != self.line.baudrate and not changes_speed(self.url):
+            raise FixedSpeed(
+                f"{shown(self.url)} passes bytes only and cannot change speed",
+                port=shown(self.url),
+            )
+        try:
+            await _reconfigure(transport, line)
+        except (serialx.SerialException, ValueError) as err:
+            await _reconfigure(transport, self.line)
+            raise UnsupportedLine(
+                f"{shown(self.url)} does not take {line}",
+                port=shown(self.url),
+                line=str(line),
+            ) from err
+        except Exception as err:
+            raise self._gone(err) from err
+        self.line = line
+
+    async def write(self, data: bytes) -> None:
+        """Hand `data` to the transport; PortGone where it is not there any more."""
+        try:
+            self._open_transport().write(data)
+        except BusError:
+            raise
+        except Exception as err:
+            raise self._gone(err) from err
+
+    async def flush(self) -> None:
+        """Wait until the operating system has passed on every byte."""
+        try:
+            await self._open_transport().flush()
+        except BusError:
+            raise
+        except Exception as err:
+            raise self._gone(err) from err
+
+    def check(self) -> None:
+        """Raise PortGone where the open port has gone meanwhile."""
+        self._open_transport()
+
+    def _open_transport(self) -> serialx.BaseSerialTransport:
+        if self._transport is None or not self.is_open:
+            raise self._gone(self._lost)
+        return self._transport
+
+    def _on_lost(self, err: Exception | None) -> None:
+        self._lost = err
+        # Whoever waits for an answer learns of it by an empty chunk.
+        self._received(b"")
+
+    def _gone(self, err: Exception | None) -> PortGone:
+        cause = f" ({err})" if err else ""
+        return PortGone(f"{shown(self.url)} has gone{cause}", port=shown(self.url))
+
+    def _error(self, err: Exception) -> BusError:
+        port = shown(self.url)
+        if isinstance(err, FileNotFoundError):
+            return PortMissing(f"{port} does not exist", port=port)
+        if isinstance(err, PermissionError):
+            return PortForbidden(f"no permission to open {port}", port=port)
+        number = getattr(err, "errno", None)
+        if number in (errno.EBUSY, errno.EAGAIN):
+            return PortBusy(f"{port} is in use by another program", port=port)
+        if number in (errno.ENXIO, errno.EIO, errno.ENODEV) and not is_remote(self.url):
+            return PortGone(f"{port} has no device behind it", port=port)
+        if is_remote(self.url) and not isinstance(
+            err, (ValueError, serialx.SerialException)
+        ):
+            return PortUnreachable(f"{port} does not answer: {err}", port=port)
+        cause = str(err) or type(err).__name__
+        return PortUnusable(
+            f"{port} cannot be used as a serial port: {cause}", port=port, cause=cause
+        )
+
+
+async def _reconfigure(transport: serialx.BaseSerialTransport, line: Line) -> None:
+    await transport.reconfigure_port(
+        baudrate=line.baudrate, parity=line.parity, stopbits=line.stopbits
+    )

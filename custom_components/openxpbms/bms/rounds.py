@@ -1,0 +1,176 @@
+"""Round after round: every battery read, the silent ones without slowing the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+import time
+
+from .bus import Bus
+from .errors import AnswerError, BusError
+from .reading import History, Identity, Reading
+from .valence import AWAKE, WAKE_PAUSES, Valence
+
+HISTORY_EVERY = 600.0
+# How long a silent battery is asked in every round, and how often afterwards.
+EAGER = 60.0
+RARE = 10.0
+# What a round may take where waiting for a sleeper would hold up the others.
+ROUND_LIMIT = 0.95
+
+
+@dataclass(slots=True)
+class Battery:
+    """One battery and what is known of it now; times are monotonic seconds.
+
+    `reading` is None while the battery is silent, `error` says why.
+    """
+
+    identity: Identity
+    reading: Reading | None = None
+    history: History = History()
+    error: BusError | None = None
+    read_at: float | None = None
+    silent_since: float | None = None
+    ask_from: float = 0.0
+    tries: int = 0
+    history_from: float = 0.0
+
+    @property
+    def silent(self) -> bool:
+        """Whether it did not answer when it was last asked."""
+        return self.silent_since is not None
+
+    def heard(self, reading: Reading) -> None:
+        """Take a whole reading."""
+        self.reading, self.read_at = reading, time.monotonic()
+        self.error = self.silent_since = None
+        self.tries = 0
+
+    def lost(self, error: BusError) -> None:
+        """No reading this time, so no values at all."""
+        now = time.monotonic()
+        if self.silent_since is None:
+            self.silent_since = now
+        self.reading, self.error = None, error
+        eager = now - self.silent_since < EAGER
+        self.ask_from = now if eager else now + RARE
+
+
+class Rounds:
+    """Reads all batteries of a bus, again and again."""
+
+    def __init__(self, family: Valence, identities: Iterable[Identity]) -> None:
+        """Begin with every battery unread."""
+        self.family = family
+        self.batteries = [Battery(identity) for identity in identities]
+        self._woken_at = 0.0
+        self._woken_now = False
+        self._interrupted = False
+
+    @property
+    def bus(self) -> Bus:
+        """The bus they are on."""
+        return self.family.bus
+
+    async def round(self) -> None:
+        """Ask every battery once; silent ones once more at the end.
+
+        Raises a PortError or ForeignMaster, and then no battery has a reading.
+        """
+        start = time.monotonic()
+        self._woken_now = False
+        try:
+            await self.family.open()
+            if self._interrupted:
+                self._begin_anew()
+            await self._wake_all()
+            awake = [battery for battery in self.batteries if not battery.silent]
+            for battery in awake:
+                await self._read(battery)
+            if not self._woken_now:  # trouble enough for one round
+                await self._read_history()
+            await self._ask_silent(start)
+        except BusError as err:
+            self._interrupted = True
+            for battery in self.batteries:
+                battery.lost(err)
+            raise
+
+    def _begin_anew(self) -> None:
+        """After the whole bus was away nobody's silence means anything."""
+        self._interrupted = False
+        for battery in self.batteries:
+            battery.silent_since = None
+            battery.tries = 0
+
+    async def _wake_all(self) -> None:
+        if self.batteries and self.family.asleep:
+            await self._wake()
+            tries = max((battery.tries for battery in self.batteries), default=0)
+            await asyncio.sleep(_pause(tries))
+
+    async def _wake(self) -> None:
+        await self.family.wake()
+        self._woken_at = time.monotonic()
+        self._woken_now = True
+
+    async def _read(self, battery: Battery) -> None:
+        try:
+            battery.heard(await self.family.read(battery.identity))
+        except AnswerError as err:
+            battery.lost(err)
+            battery.tries += 1
+            # At once, so that the sleeper's pause passes while the others are read.
+            if not self._woken_now:
+                await self._wake()
+
+    async def _read_history(self) -> None:
+        """Read the slow values of one battery, so that no round has to carry all."""
+        now = time.monotonic()
+        for battery in self.batteries:
+            if not battery.silent and battery.history_from <= now:
+                battery.history_from = now + HISTORY_EVERY
+                fresh = await self.family.read_history(battery.identity)
+                battery.history = _merged(battery.history, fresh)
+                return
+
+    async def _ask_silent(self, start: float) -> None:
+        """Ask the silent ones again: once as they are, once after the wake-up."""
+        due = self._due()
+        for battery in due:
+            if battery.tries == 1:
+                await self._read(battery)
+        due = [battery for battery in due if battery.silent]
+        if not due:
+            return
+        if not self._woken_now and time.monotonic() - self._woken_at > AWAKE:
+            await self._wake()
+        wait = self._woken_at + _pause(max(b.tries for b in due)) - time.monotonic()
+        if wait > 0:
+            asking = len(due) * (self.bus.timing.answer + 0.02)
+            others = any(not battery.silent for battery in self.batteries)
+            if others and time.monotonic() + wait + asking - start > ROUND_LIMIT:
+                return  # the next round finds them awake
+            await asyncio.sleep(wait)
+        for battery in due:
+            await self._read(battery)
+
+    def _due(self) -> list[Battery]:
+        now = time.monotonic()
+        return [b for b in self.batteries if b.silent and b.ask_from <= now]
+
+
+def _pause(tries: int) -> float:
+    """The second failed try is still the first wake-up's."""
+    return WAKE_PAUSES[0] if tries <= 2 else WAKE_PAUSES[1]
+
+
+def _merged(old: History, new: History) -> History:
+    known = {
+        item.name: value
+        for item in fields(new)
+        if (value := getattr(new, item.name)) is not None
+    }
+    return replace(old, **known)

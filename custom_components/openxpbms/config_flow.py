@@ -1,0 +1,466 @@
+"""Setting a bus up, and changing what it is, in the UI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import voluptuous as vol
+
+from homeassistant.config_entries import (
+    SOURCE_RECONFIGURE,
+    ConfigEntry,
+    ConfigEntryState,
+    ConfigFlowResult,
+)
+from homeassistant.const import CONF_DEVICE
+from homeassistant.core import callback
+from homeassistant.data_entry_flow import section
+from homeassistant.helpers.selector import (
+    NumberSelector,
+    NumberSelectorConfig,
+    NumberSelectorMode,
+    SelectOptionDict,
+    SelectSelector,
+    SelectSelectorConfig,
+    SelectSelectorMode,
+    SerialPortSelector,
+    TextSelector,
+)
+
+from .batteries import identities, owner, stored
+from .bms.errors import BusError
+from .bms.port import DEMO_SCHEME, shown
+from .bms.reading import Identity
+from .bms.valence import ADDRESSES, CELL_COUNTS, MODELS, ScanResult
+from .const import (
+    CONF_ADDRESSES,
+    CONF_BATTERIES,
+    CONF_CELLS,
+    CONF_FAMILY,
+    CONF_LINE,
+    CONF_MODULES,
+    DOMAIN,
+    FAMILY_VALENCE,
+    LINE_AUTO,
+)
+from .coordinator import OpenXPBMSConfigEntry
+from .options_flow import LINE_SELECTOR, OpenXPBMSOptionsFlow
+from .search import parse_addresses, scan_running
+from .search_flow import SearchFlow, listed
+
+CONF_BATTERY = "battery"
+CONF_MORE = "more"
+
+FAMILY_SELECTOR = SelectSelector(
+    SelectSelectorConfig(options=[FAMILY_VALENCE], translation_key=CONF_FAMILY)
+)
+CELLS_SELECTOR = SelectSelector(
+    SelectSelectorConfig(
+        options=[str(count) for count in CELL_COUNTS], translation_key=CONF_CELLS
+    )
+)
+
+
+class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
+    """Port or demo bus, listening, scan, batteries to tick, entry."""
+
+    VERSION = 1
+
+    def __init__(self) -> None:
+        """Begin with nothing chosen."""
+        super().__init__()
+        self._chosen: list[Identity] = []
+        self._cells: dict[int, int] = {}
+        self._input: dict[str, Any] = {}
+
+    @staticmethod
+    @callback
+    def async_get_options_flow(
+        config_entry: OpenXPBMSConfigEntry,
+    ) -> OpenXPBMSOptionsFlow:
+        """Return the flow behind the entry's cogwheel."""
+        return OpenXPBMSOptionsFlow()
+
+    async def async_step_user(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Choose between a real port and the demo bus."""
+        return self.async_show_menu(step_id="user", menu_options=["port", "demo"])
+
+    async def async_step_port(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Choose the port and the batteries' family."""
+        errors: dict[str, str] = {}
+        placeholders: dict[str, str] = {}
+        self._form = "port"
+        if user_input is not None:
+            self._input = user_input
+            more = user_input[CONF_MORE]
+            url = await self._normal(user_input[CONF_DEVICE])
+            try:
+                addresses = parse_addresses(more.get(CONF_ADDRESSES, ""))
+            except ValueError:
+                errors["base"] = "bad_addresses"
+            else:
+                errors, placeholders = await self._refusal(url)
+            if not errors:
+                return await self._begin(url, more[CONF_LINE], addresses)
+        elif self._error is not None:
+            errors, placeholders = self._failure()
+        return self.async_show_form(
+            step_id="port",
+            data_schema=self.add_suggested_values_to_schema(
+                vol.Schema(
+                    {
+                        vol.Required(CONF_DEVICE): SerialPortSelector(),
+                        vol.Required(
+                            CONF_FAMILY, default=FAMILY_VALENCE
+                        ): FAMILY_SELECTOR,
+                        vol.Required(CONF_MORE): section(
+                            vol.Schema(
+                                {
+                                    vol.Optional(CONF_ADDRESSES): TextSelector(),
+                                    vol.Required(
+                                        CONF_LINE, default=LINE_AUTO
+                                    ): LINE_SELECTOR,
+                                }
+                            ),
+                            {"collapsed": True},
+                        ),
+                    }
+                ),
+                self._input,
+            ),
+            errors=errors,
+            description_placeholders=placeholders,
+        )
+
+    async def async_step_demo(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Choose virtual batteries."""
+        errors: dict[str, str] = {}
+        placeholders: dict[str, str] = {}
+        self._form = "demo"
+        if user_input is not None:
+            family, count = user_input[CONF_FAMILY], int(user_input[CONF_MODULES])
+            url = f"{DEMO_SCHEME}://{family}?modules={count}"
+            errors, placeholders = await self._refusal(url)
+            if not errors:
+                return await self._begin(url, LINE_AUTO, range(1, count + 1))
+        elif self._error is not None:
+            errors, placeholders = self._failure()
+        return self.async_show_form(
+            step_id="demo",
+            data_schema=vol.Schema(
+                {
+                    vol.Required(CONF_FAMILY, default=FAMILY_VALENCE): FAMILY_SELECTOR,
+                    vol.Required(CONF_MODULES, default=4): NumberSelector(
+                        NumberSelectorConfig(
+                            min=1, max=32, step=1, mode=NumberSelectorMode.BOX
+                        )
+                    ),
+                }
+            ),
+            errors=errors,
+            description_placeholders=placeholders,
+        )
+
+    async def async_step_found(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Tick the batteries to use."""
+        assert self._result is not None
+        found = self._candidates()
+        errors: dict[str, str] = {}
+        placeholders = {"garbled": listed(self._result.garbled)}
+        free = [i for i in found if owner(self.hass, i) is None]
+        if user_input is not None:
+            ticked = set(user_input[CONF_BATTERIES])
+            self._chosen = [i for i in found if str(i.address) in ticked]
+            errors, more = self._refused_choice()
+            placeholders |= more
+            if not errors:
+                return await self.async_step_cells()
+        return self.async_show_form(
+            step_id="found",
+            data_schema=vol.Schema(
+                {
+                    vol.Required(
+                        CONF_BATTERIES, default=[str(i.address) for i in free]
+                    ): SelectSelector(
+                        SelectSelectorConfig(
+                            options=_options(found),
+                            multiple=True,
+                            mode=SelectSelectorMode.LIST,
+                        )
+                    )
+                }
+            ),
+            errors=errors,
+            description_placeholders=placeholders,
+        )
+
+    def _candidates(self) -> list[Identity]:
+        """Return what was found and is not in the entry already."""
+        assert self._result is not None
+        if self.source != SOURCE_RECONFIGURE:
+            return list(self._result.found)
+        known = identities(self._get_reconfigure_entry().data)
+        return [i for i in self._result.found if _match(i, known) is None]
+
+    def _refused_choice(self) -> tuple[dict[str, str], dict[str, str]]:
+        if not self._chosen:
+            return {"base": "none_ticked"}, {}
+        for identity in self._chosen:
+            if entry := owner(self.hass, identity):
+                return {"base": "battery_elsewhere"}, {
+                    "battery": identity.serial or "",
+                    "entry": entry.title,
+                }
+        return {}, {}
+
+    async def async_step_cells(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Ask for the cells of each model that is not known, one after the other."""
+        waiting = [
+            identity
+            for identity in self._chosen
+            if identity.model_code not in MODELS and identity.address not in self._cells
+        ]
+        if user_input is not None and waiting:
+            self._cells[waiting.pop(0).address] = int(user_input[CONF_CELLS])
+        if not waiting:
+            return await self._finish()
+        return self.async_show_form(
+            step_id="cells",
+            data_schema=vol.Schema(
+                {
+                    vol.Required(
+                        CONF_CELLS, default=str(waiting[0].cells or CELL_COUNTS[0])
+                    ): CELLS_SELECTOR
+                }
+            ),
+            description_placeholders={"battery": _label(waiting[0])},
+        )
+
+    async def _finish(self) -> ConfigFlowResult:
+        """Make the entry, or add to the one that is being changed."""
+        chosen = [
+            replace(i, cells=self._cells.get(i.address, i.cells)) for i in self._chosen
+        ]
+        if self.source == SOURCE_RECONFIGURE:
+            return self._add(chosen)
+        assert self._search is not None
+        assert self._result is not None
+        line = self._input.get(CONF_MORE, {}).get(CONF_LINE, LINE_AUTO)
+        return self.async_create_entry(
+            title=_title(self._search.url),
+            data={
+                CONF_DEVICE: self._search.url,
+                CONF_FAMILY: FAMILY_VALENCE,
+                CONF_LINE: self._result.mode.value,
+                CONF_BATTERIES: stored(chosen),
+            },
+            options={} if line == LINE_AUTO else {CONF_LINE: line},
+        )
+
+    async def async_step_reconfigure(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Choose what to change."""
+        known = identities(self._get_reconfigure_entry().data)
+        options = ["new_port", "more_batteries"]
+        if any(identity.model_code not in MODELS for identity in known):
+            options.append("cells_of_unknown")
+        return self.async_show_menu(step_id="reconfigure", menu_options=options)
+
+    async def async_step_new_port(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Choose another port for the same batteries."""
+        errors: dict[str, str] = {}
+        placeholders: dict[str, str] = {}
+        self._form, self._after_scan = "new_port", "moved"
+        if user_input is not None:
+            url = await self._normal(user_input[CONF_DEVICE])
+            errors, placeholders = await self._refusal(url)
+            if not errors:
+                line = self._get_reconfigure_entry().options.get(CONF_LINE, LINE_AUTO)
+                return await self._begin(url, line, ADDRESSES)
+        elif self._error is not None:
+            errors, placeholders = self._failure()
+        return self.async_show_form(
+            step_id="new_port",
+            data_schema=vol.Schema({vol.Required(CONF_DEVICE): SerialPortSelector()}),
+            errors=errors,
+            description_placeholders=placeholders,
+        )
+
+    async def async_step_moved(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Compare what answers on the new port with what the entry has."""
+        assert self._result is not None
+        known = identities(self._get_reconfigure_entry().data)
+        missing = [i for i in known if _match(i, self._result.found) is None]
+        if not missing:
+            return await self.async_step_move()
+        options = ["scan_again", "new_port"]
+        if len(missing) < len(known):
+            options.insert(0, "move")
+        return self.async_show_menu(
+            step_id="moved",
+            menu_options=options,
+            description_placeholders={
+                "missing": ", ".join(i.serial or str(i.address) for i in missing)
+            },
+        )
+
+    async def async_step_move(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Take the new port, and the addresses that the batteries have there."""
+        assert self._search is not None
+        assert self._result is not None
+        entry = self._get_reconfigure_entry()
+        return self.async_update_reload_and_abort(
+            entry,
+            data_updates={
+                CONF_DEVICE: self._search.url,
+                CONF_LINE: self._result.mode.value,
+                CONF_BATTERIES: stored(_readdressed(entry, self._result)),
+            },
+        )
+
+    async def async_step_more_batteries(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Scan over the running entry's own bus."""
+        entry: OpenXPBMSConfigEntry = self._get_reconfigure_entry()
+        if entry.state is not ConfigEntryState.LOADED:
+            return self.async_abort(reason="not_loaded")
+        done = self._progress(
+            "more_batteries",
+            lambda: scan_running(entry.runtime_data, self.async_update_progress),
+        )
+        if isinstance(done, dict):
+            return done
+        try:
+            self._result = done.result()
+        except BusError as err:
+            self._error = err
+            return self.async_show_progress_done(next_step_id="bus_failed")
+        return self.async_show_progress_done(
+            next_step_id="found" if self._candidates() else "nothing_new"
+        )
+
+    async def async_step_bus_failed(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """The running bus cannot be scanned now."""
+        assert self._error is not None
+        return self.async_abort(
+            reason=self._error.key, description_placeholders=self._error.details
+        )
+
+    async def async_step_nothing_new(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Nothing to add, but addresses may have changed."""
+        return self._add([], reason="nothing_new")
+
+    def _add(
+        self, chosen: list[Identity], reason: str = "reconfigure_successful"
+    ) -> ConfigFlowResult:
+        assert self._result is not None
+        entry = self._get_reconfigure_entry()
+        return self.async_update_reload_and_abort(
+            entry,
+            data_updates={
+                CONF_BATTERIES: stored([*_readdressed(entry, self._result), *chosen])
+            },
+            reason=reason,
+            reload_even_if_entry_is_unchanged=False,
+        )
+
+    async def async_step_cells_of_unknown(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Change how many cells the batteries of unknown models have."""
+        entry = self._get_reconfigure_entry()
+        known = identities(entry.data)
+        unknown = {str(i.address): i for i in known if i.model_code not in MODELS}
+        if user_input is not None:
+            changed = unknown[user_input[CONF_BATTERY]]
+            return self.async_update_reload_and_abort(
+                entry,
+                data_updates={
+                    CONF_BATTERIES: stored(
+                        replace(i, cells=int(user_input[CONF_CELLS]))
+                        if i == changed
+                        else i
+                        for i in known
+                    )
+                },
+            )
+        return self.async_show_form(
+            step_id="cells_of_unknown",
+            data_schema=vol.Schema(
+                {
+                    vol.Required(CONF_BATTERY): SelectSelector(
+                        SelectSelectorConfig(options=_options(unknown.values()))
+                    ),
+                    vol.Required(CONF_CELLS): CELLS_SELECTOR,
+                }
+            ),
+        )
+
+
+def _options(batteries: Iterable[Identity]) -> list[SelectOptionDict]:
+    return [
+        SelectOptionDict(value=str(battery.address), label=_label(battery))
+        for battery in batteries
+    ]
+
+
+def _label(identity: Identity) -> str:
+    """Name a battery in figures that every language reads."""
+    parts = [str(identity.address), identity.model, identity.serial or "–"]
+    cells = f"{identity.cells}S" if identity.cells else "?S"
+    return " · ".join([*parts, f"Rev {identity.revision}", cells])
+
+
+def _title(url: str) -> str:
+    """Name an entry after its port, without what is the same for all of them."""
+    if url.startswith(DEMO_SCHEME):
+        return "Demo bus"
+    name = shown(url).rpartition("/")[2] if "://" not in url else shown(url)
+    return f"Valence XP ({name.removeprefix('usb-').partition('-if')[0]})"
+
+
+def _match(identity: Identity, others: Iterable[Identity]) -> Identity | None:
+    """Return the same battery among `others`: by serial number, else by address."""
+    for other in others:
+        if identity.serial is not None:
+            if other.serial == identity.serial:
+                return other
+        elif other.serial is None and other.address == identity.address:
+            return other
+    return None
+
+
+def _readdressed(entry: ConfigEntry, result: ScanResult) -> list[Identity]:
+    """Return an entry's batteries with the addresses that a scan found them at."""
+    known = identities(entry.data)
+    moved = [
+        replace(i, address=match.address) if (match := _match(i, result.found)) else i
+        for i in known
+    ]
+    if len({i.address for i in moved}) < len(moved):
+        return known
+    return moved

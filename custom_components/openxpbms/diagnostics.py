@@ -1,0 +1,94 @@
+"""Diagnostics to share: all that helps, and no serial number."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from homeassistant.const import CONF_DEVICE
+
+from .bms.disguise import Disguise
+from .bms.port import shown
+from .const import CONF_BATTERIES, DOMAIN
+
+if TYPE_CHECKING:
+    from homeassistant.core import HomeAssistant
+    from homeassistant.helpers.device_registry import DeviceEntry
+
+    from .bms.rounds import Battery
+    from .coordinator import OpenXPBMSConfigEntry, OpenXPBMSCoordinator
+
+
+async def async_get_config_entry_diagnostics(
+    hass: HomeAssistant, entry: OpenXPBMSConfigEntry
+) -> dict[str, Any]:
+    """Return settings, batteries, counters and the last frames of a bus."""
+    coordinator = entry.runtime_data
+    return {
+        **_bus(coordinator),
+        "batteries": [_battery(coordinator, battery) for battery in coordinator],
+    }
+
+
+async def async_get_device_diagnostics(
+    hass: HomeAssistant, entry: OpenXPBMSConfigEntry, device: DeviceEntry
+) -> dict[str, Any]:
+    """Return the same for one battery; the frames are the whole bus's."""
+    coordinator = entry.runtime_data
+    return {
+        **_bus(coordinator),
+        "batteries": [
+            _battery(coordinator, battery)
+            for battery in coordinator
+            if (DOMAIN, coordinator.key_of(battery)) in device.identifiers
+        ],
+    }
+
+
+def _bus(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
+    entry, bus = coordinator.config_entry, coordinator.bus
+    disguise = Disguise(entry.entry_id)
+    identities = [battery.identity for battery in coordinator]
+    data = {name: entry.data[name] for name in entry.data if name != CONF_BATTERIES}
+    error = coordinator.last_exception
+    return {
+        "entry": {**data, CONF_DEVICE: shown(entry.data[CONF_DEVICE])},
+        "options": dict(entry.options),
+        "timing": asdict(bus.timing),
+        "open": bus.is_open,
+        "line": str(bus.line),
+        "line_mode": coordinator.family.mode.value,
+        "round_seconds": coordinator.round_time,
+        # The kind alone: the text may name a serial number.
+        "last_error": None
+        if error is None
+        else type(error.__cause__ or error).__name__,
+        "foreign_frames": bus.watch.foreign_frames,
+        "silent_for_another_master": bus.watch.silent,
+        "counters": bus.counters.as_dict(),
+        "frames": [
+            {
+                "time": datetime.fromtimestamp(frame.time, UTC).isoformat(),
+                "direction": frame.direction,
+                "line": frame.line,
+                "data": frame.data.hex(" "),
+            }
+            for frame in disguise.frames(bus.trace, identities)
+        ],
+    }
+
+
+def _battery(coordinator: OpenXPBMSCoordinator, battery: Battery) -> dict[str, Any]:
+    identity = asdict(battery.identity)
+    if battery.identity.serial is not None:
+        identity["serial"] = Disguise(coordinator.config_entry.entry_id).serial(
+            battery.identity.serial, battery.identity.revision
+        )
+    return {
+        "identity": identity,
+        "reading": None if battery.reading is None else asdict(battery.reading),
+        "history": asdict(battery.history),
+        "error": None if battery.error is None else type(battery.error).__name__,
+        "counters": coordinator.bus.counters_of(battery.identity.address).as_dict(),
+    }

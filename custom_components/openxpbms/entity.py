@@ -1,0 +1,63 @@
+"""What all entities of a battery share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from homeassistant.core import callback
+from homeassistant.helpers.device_registry import DeviceInfo
+from homeassistant.helpers.update_coordinator import CoordinatorEntity
+
+from .const import DOMAIN, MANUFACTURER
+from .coordinator import OpenXPBMSCoordinator
+
+if TYPE_CHECKING:
+    from homeassistant.helpers.entity import EntityDescription
+
+    from .bms.rounds import Battery
+
+
+class BatteryEntity(CoordinatorEntity[OpenXPBMSCoordinator]):
+    """One entity of one battery, written only when something of it changed."""
+
+    _attr_has_entity_name = True
+
+    def __init__(
+        self,
+        coordinator: OpenXPBMSCoordinator,
+        battery: Battery,
+        description: EntityDescription,
+    ) -> None:
+        """Name the entity by the battery's lasting key."""
+        super().__init__(coordinator)
+        self.entity_description = description
+        self.battery = battery
+        key = coordinator.key_of(battery)
+        identity = battery.identity
+        self._attr_unique_id = f"{key}_{description.key}"
+        self._attr_device_info = DeviceInfo(
+            identifiers={(DOMAIN, key)},
+            manufacturer=MANUFACTURER,
+            model=identity.model,
+            name=f"{identity.model} {identity.serial or identity.address}",
+            serial_number=identity.serial,
+            hw_version=f"Rev {identity.revision}",
+            via_device_id=coordinator.bus_device_id,
+        )
+        self._written: tuple[Any, ...] | None = None
+
+    def _state(self) -> tuple[Any, ...]:
+        """Return all that makes the state, to see whether it changed."""
+        raise NotImplementedError
+
+    async def async_added_to_hass(self) -> None:
+        """Remember the state that is written now."""
+        await super().async_added_to_hass()
+        self._written = self._state()
+
+    @callback
+    def _handle_coordinator_update(self) -> None:
+        state = self._state()
+        if state != self._written:
+            self._written = state
+            super()._handle_coordinator_update()

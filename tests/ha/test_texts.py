@@ -1,0 +1,154 @@
+"""What hassfest would check, as far as it can be checked offline."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+import json
+from pathlib import Path
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from custom_components.openxpbms import binary_sensor, sensor
+from custom_components.openxpbms.bms import errors
+from custom_components.openxpbms.bms.port import PortError
+
+ROOT = Path(__file__).parents[2] / "custom_components" / "openxpbms"
+EN: dict[str, Any] = json.loads((ROOT / "translations/en.json").read_text())
+ICONS: dict[str, Any] = json.loads((ROOT / "icons.json").read_text())
+FLOWS = ("config_flow.py", "search_flow.py")
+
+
+def texts(tree: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text with its path."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from texts(value, f"{path}.{key}")
+    else:
+        assert isinstance(tree, str)
+        yield path, tree
+
+
+def steps() -> set[str]:
+    """Return the flow steps that show something."""
+    shown: set[str] = set()
+    for name in FLOWS:
+        for node in ast.walk(ast.parse((ROOT / name).read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "step_id":
+                shown |= {
+                    item.value
+                    for item in ast.walk(node.value)
+                    if isinstance(item, ast.Constant) and isinstance(item.value, str)
+                }
+    return shown
+
+
+def test_manifest_has_what_home_assistant_and_hacs_want() -> None:
+    manifest = json.loads((ROOT / "manifest.json").read_text())
+    names = list(manifest)
+    assert names[:2] == ["domain", "name"]
+    assert names[2:] == sorted(names[2:])
+    assert {
+        "codeowners",
+        "config_flow",
+        "documentation",
+        "integration_type",
+        "iot_class",
+        "issue_tracker",
+        "version",
+    } <= set(names)
+    assert manifest["domain"] == ROOT.name
+
+
+def test_no_text_is_empty_or_a_reference() -> None:
+    for path, text in texts(EN):
+        assert text.strip() == text, path
+        assert text, path
+        assert "[%key" not in text, path
+
+
+def test_every_step_that_is_shown_has_texts() -> None:
+    shown = steps()
+    assert {"port", "demo", "cells"} <= shown
+    assert shown <= set(EN["config"]["step"]) | set(EN["config"]["progress"])
+
+
+def test_every_field_has_a_name_and_a_description() -> None:
+    for flow in ("config", "options"):
+        for name, step in EN[flow]["step"].items():
+            for part in (step, *step.get("sections", {}).values()):
+                data, described = part.get("data", {}), part.get("data_description", {})
+                assert data.keys() == described.keys(), name
+
+
+def test_every_menu_choice_is_a_step() -> None:
+    source = "".join((ROOT / name).read_text() for name in FLOWS)
+    for name, step in EN["config"]["step"].items():
+        for choice in step.get("menu_options", {}):
+            assert f"async def async_step_{choice}(" in source, (name, choice)
+
+
+def test_every_error_has_a_text_with_placeholders_it_fills() -> None:
+    keys = {
+        error.key
+        for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, errors.BusError)
+    }
+    assert keys <= set(EN["config"]["error"])
+    for error in (errors.ForeignMaster, *PortError.__subclasses__()):
+        for section in (EN["config"]["error"], EN["exceptions"]):
+            entry = section[error.key]
+            text = entry if isinstance(entry, str) else entry["message"]
+            assert set(re.findall(r"{(\w+)}", text)) <= {"port", "line", "cause"}
+
+
+def test_every_entity_has_a_name_and_an_icon() -> None:
+    described = [
+        *sensor.READINGS,
+        *sensor.HISTORY,
+        *sensor.HISTORY_REVISION_2,
+        *sensor.LINK,
+        sensor._cell_voltage(1),
+        sensor._cell_temperature(1),
+    ]
+    names = {item.translation_key for item in described}
+    assert names == set(EN["entity"]["sensor"])
+    assert names == set(ICONS["entity"]["sensor"])
+    binary = {"communication", "balancing", "alarm"}
+    assert {
+        item.translation_key
+        for item in (
+            binary_sensor.COMMUNICATION,
+            binary_sensor.BALANCING,
+            binary_sensor.ALARM,
+        )
+    } == binary
+    assert binary == set(EN["entity"]["binary_sensor"])
+    assert binary == set(ICONS["entity"]["binary_sensor"])
+
+
+def test_cell_names_carry_their_number() -> None:
+    for key in ("cell_voltage", "cell_temperature"):
+        assert "{number}" in EN["entity"]["sensor"][key]["name"]
+
+
+@pytest.mark.parametrize("image", ["icon.png", "icon@2x.png", "logo.png"])
+def test_brand_images_are_png_of_the_right_size(image: str) -> None:
+    data = (ROOT / "brand" / image).read_bytes()
+    assert data.startswith(b"\x89PNG")
+    width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    if image.startswith("icon"):
+        assert width == height == (512 if "@2x" in image else 256)
+    else:
+        assert 128 <= min(width, height) <= 256
+
+
+def test_quality_scale_gives_a_reason_for_every_exemption() -> None:
+    rules = yaml.safe_load((ROOT / "quality_scale.yaml").read_text())["rules"]
+    for name, rule in rules.items():
+        if rule != "done":
+            assert rule["status"] in {"todo", "exempt", "done"}, name
+            assert rule["status"] == "done" or rule["comment"], name
