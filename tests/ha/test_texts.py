@@ -14,7 +14,6 @@ import yaml
 
 from custom_components.openxpbms import binary_sensor, sensor
 from custom_components.openxpbms.bms import errors
-from custom_components.openxpbms.bms.port import PortError
 
 ROOT = Path(__file__).parents[2] / "custom_components" / "openxpbms"
 EN: dict[str, Any] = json.loads((ROOT / "translations/en.json").read_text())
@@ -98,10 +97,9 @@ def test_every_error_has_a_text_with_placeholders_it_fills() -> None:
         if isinstance(error, type) and issubclass(error, errors.BusError)
     }
     assert keys <= set(EN["config"]["error"])
-    for error in (errors.ForeignMaster, *PortError.__subclasses__()):
-        for section in (EN["config"]["error"], EN["exceptions"]):
-            entry = section[error.key]
-            text = entry if isinstance(entry, str) else entry["message"]
+    for error in (errors.ForeignMaster, *errors.PortError.__subclasses__()):
+        message = EN["exceptions"][error.key]["message"]
+        for text in (EN["config"]["error"][error.key], message):
             assert set(re.findall(r"{(\w+)}", text)) <= {"port", "line", "cause"}
 
 

@@ -26,7 +26,7 @@ from .frame import Found, Reply, Request, Search, find_reply
 from .port import Line, Port, shown
 
 LISTEN = 2.0
-# An unanswered question may still be answered this long after its timeout.
+# An unanswered question may still be answered this long after we gave it up.
 OWED_FOR = 3.0
 DRAIN_LIMIT = 1.0
 
@@ -82,6 +82,7 @@ class Bus:
         self._last_byte = 0.0
         self._waiting = False
         self._noisy = False
+        self._listened = False
         self._closed = False
         self._owed: dict[tuple[int, int, int], float] = {}
 
@@ -101,7 +102,8 @@ class Bus:
         Raises a PortError, or ForeignMaster where another master was heard.
         """
         async with self._lock:
-            if await self._opened(line):
+            await self._opened(line)
+            if not self._listened:
                 await self._listen_for(self._listen, None)
             self._check_silence()
 
@@ -118,21 +120,22 @@ class Bus:
         async with self._lock:
             await self._opened(line)
             await self._port.apply(line)
+            self.watch.forget()
             noise = self.watch.unread_bytes
             await self._listen_for(seconds, progress)
             self.watch.forget()
             return Heard(self.watch.silent, self.watch.unread_bytes - noise)
 
-    async def _opened(self, line: Line) -> bool:
-        """Open the port unless it is open; whether it was opened just now."""
+    async def _opened(self, line: Line) -> None:
         if self._port.is_open:
-            return False
+            return
         if self._closed:
             raise PortGone(f"{shown(self.url)} was closed", port=shown(self.url))
         self._owed.clear()
+        self.watch.forget()
         self.last_exchange = None
+        self._listened = False
         await self._port.open(line)
-        return True
 
     async def _listen_for(
         self, seconds: float, progress: Callable[[float], None] | None
@@ -143,6 +146,7 @@ class Bus:
             if progress:
                 progress(passed / seconds)
             await asyncio.sleep(min(0.25, seconds - passed))
+        self._listened = True
 
     async def close(self) -> None:
         """Close the port for good; an exchange under way ends first."""
@@ -162,7 +166,7 @@ class Bus:
         async with self._lock:
             await self._prepare(line)
             start = time.monotonic()
-            await self._write(frame, line)
+            self._write(frame, line)
             await self._port.flush()
             left = start + line.seconds(len(frame)) + self.timing.leaving
             await asyncio.sleep(max(0.0, left - time.monotonic()))
@@ -214,11 +218,12 @@ class Bus:
         self._waiting = True
         start = time.monotonic()
         try:
-            await self._write(request.encoded, line)
+            self._write(request.encoded, line)
             search = await self._search(request, line, start)
         finally:
             self._waiting = False
-            self.last_exchange = time.monotonic()
+            # Until something proves the contrary the answer may still come.
+            self.last_exchange = self._owed[request.shape] = time.monotonic()
         received, self._buffer = bytes(self._buffer), bytearray()
         if search.reply is None:
             self._outcome(request, answered=False)
@@ -256,9 +261,9 @@ class Bus:
             await asyncio.sleep(rest)
         self._noisy = False
 
-    async def _write(self, data: bytes, line: Line) -> None:
+    def _write(self, data: bytes, line: Line) -> None:
         self.trace.add("sent", data, str(line))
-        await self._port.write(data)
+        self._port.write(data)
 
     async def _search(self, request: Request, line: Line, start: float) -> Search:
         on_wire = line.seconds(len(request.encoded) + request.reply_length)
@@ -281,6 +286,7 @@ class Bus:
             self._buffer += data
             self._arrived.set()
         elif data:
+            self._noisy = True
             self._stray(data)
 
     def _account(self, request: Request, search: Search, received: bytes) -> None:
@@ -288,11 +294,11 @@ class Bus:
         line = str(self._port.line)
         self._skip(request, received[: search.start])
         self.trace.add("received", received[search.start : search.end], line)
-        # An answer of another shape proves that nothing older is on its way.
+        # Answers keep their order: nothing older is on its way.
         for shape in [owed for owed in self._owed if owed[0] == request.address]:
-            if shape != request.shape:
-                del self._owed[shape]
+            del self._owed[shape]
         if behind := received[search.end :]:
+            self._noisy = True
             self._stray(behind)
 
     def _skip(self, request: Request, data: bytes) -> list[Found]:
@@ -302,10 +308,10 @@ class Bus:
         skipped = len(data.replace(request.encoded, b"", 1))
         for counters in self._both(request):
             counters.skipped_bytes += skipped
+        self._noisy |= skipped > 0
         return self._stray(data) if data else []
 
     def _stray(self, data: bytes) -> list[Found]:
-        self._noisy = True
         self.trace.add("stray", data, str(self._port.line))
         found = self.watch.feed(data)
         for item in found:
@@ -320,8 +326,8 @@ class Bus:
         """Count what went wrong and name it."""
         found = self._skip(request, received)
         address = str(request.address)
-        if not search.near:
-            self._owed[request.shape] = time.monotonic()
+        if search.near:
+            del self._owed[request.shape]
         if not received.replace(request.encoded, b"", 1):
             self._count(request, "timeouts")
             return NoAnswer(f"battery {address} did not answer", address=address)

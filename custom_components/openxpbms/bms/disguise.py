@@ -6,7 +6,7 @@ to the next and has the same length. Frames get new CRCs and can be replayed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2s
 
@@ -46,15 +46,13 @@ class Disguise:
         """
         known = list(batteries)
         revisions = {battery.address: battery.revision for battery in known}
-        return [
-            replace(
-                frame,
-                data=self._broken(self._valid(frame.data, revisions), known)
-                if frame.direction == "stray"
-                else self._valid(frame.data, revisions),
-            )
-            for frame in trace
-        ]
+        frames = []
+        for frame in _joined(trace):
+            data = self._valid(frame.data, revisions)
+            if frame.direction == "stray":
+                data = self._broken(data, known)
+            frames.append(replace(frame, data=data))
+        return frames
 
     def _valid(self, data: bytes, revisions: Mapping[int, int]) -> bytes:
         """Disguise every whole summary reply, wherever it stands in `data`."""
@@ -87,7 +85,22 @@ class Disguise:
         # high bits of revision 2 must not make a second pseudonym.
         known = words[:2] if revision == 1 else bytes((words[0] & 0x0F,)) + words[1:]
         hidden = blake2s(known, key=self._key, digest_size=_SERIAL_BYTES).digest()
-        return bytes((hidden[0] & 0x0F or 1,)) + hidden[1:]
+        # Neither blank nor, on revision 2, with any of the unused bits.
+        return bytes((hidden[0] % (255 if revision == 1 else 16) or 1,)) + hidden[1:]
+
+
+def _joined(trace: Iterable[TracedFrame]) -> Iterator[TracedFrame]:
+    """Join stray bytes that came piece by piece: a serial number may lie across."""
+    last: TracedFrame | None = None
+    for frame in trace:
+        if last and last.direction == frame.direction == "stray":
+            last = replace(last, data=last.data + frame.data)
+            continue
+        if last:
+            yield last
+        last = frame
+    if last:
+        yield last
 
 
 def _is_summary(reply: Reply) -> bool:

@@ -31,6 +31,8 @@ DEMO_SCHEME = "openxpbms-demo"
 FIXED_SPEED_SCHEMES = frozenset({"socket", "tcp"})
 REMOTE_SCHEMES = FIXED_SPEED_SCHEMES | {"rfc2217", "esphome", "esphome-hass"}
 OPEN_TIMEOUT = 15.0
+# How long an open port may take over a change of settings or the end of a flush.
+ANSWER_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,47 +148,48 @@ class Port:
     async def apply(self, line: Line) -> None:
         """Change the settings of the open port; drops what was received before.
 
-        Raises FixedSpeed or UnsupportedLine, and then keeps the settings it had.
+        Raises FixedSpeed, UnsupportedLine or PortGone.
         """
-        transport = self._open_transport()
-        if line == self.line:
+        transport, before = self._open_transport(), self.line
+        if line == before:
             return
-        assert self.line is not None
-        if line.baudrate != self.line.baudrate and not changes_speed(self.url):
+        if before and line.baudrate != before.baudrate and not changes_speed(self.url):
             raise FixedSpeed(
                 f"{shown(self.url)} passes bytes only and cannot change speed",
                 port=shown(self.url),
             )
+        self.line = None  # unknown if this fails or is cancelled half-way
         try:
-            await _reconfigure(transport, line)
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await transport.reconfigure_port(
+                    baudrate=line.baudrate, parity=line.parity, stopbits=line.stopbits
+                )
         except (serialx.SerialException, ValueError) as err:
-            await _reconfigure(transport, self.line)
             raise UnsupportedLine(
                 f"{shown(self.url)} does not take {line}",
                 port=shown(self.url),
                 line=str(line),
             ) from err
         except Exception as err:
-            raise self._gone(err) from err
+            raise self._broken(transport, err) from err
         self.line = line
 
-    async def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         """Hand `data` to the transport; PortGone where it is not there any more."""
+        transport = self._open_transport()
         try:
-            self._open_transport().write(data)
-        except BusError:
-            raise
+            transport.write(data)
         except Exception as err:
-            raise self._gone(err) from err
+            raise self._broken(transport, err) from err
 
     async def flush(self) -> None:
         """Wait until the operating system has passed on every byte."""
+        transport = self._open_transport()
         try:
-            await self._open_transport().flush()
-        except BusError:
-            raise
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await transport.flush()
         except Exception as err:
-            raise self._gone(err) from err
+            raise self._broken(transport, err) from err
 
     def check(self) -> None:
         """Raise PortGone where the open port has gone meanwhile."""
@@ -201,6 +204,12 @@ class Port:
         self._lost = err
         # Whoever waits for an answer learns of it by an empty chunk.
         self._received(b"")
+
+    def _broken(
+        self, transport: serialx.BaseSerialTransport, err: Exception
+    ) -> PortGone:
+        transport.abort()  # so that the next `open` begins anew
+        return self._gone(err)
 
     def _gone(self, err: Exception | None) -> PortGone:
         cause = f" ({err})" if err else ""
@@ -225,9 +234,3 @@ class Port:
         return PortUnusable(
             f"{port} cannot be used as a serial port: {cause}", port=port, cause=cause
         )
-
-
-async def _reconfigure(transport: serialx.BaseSerialTransport, line: Line) -> None:
-    await transport.reconfigure_port(
-        baudrate=line.baudrate, parity=line.parity, stopbits=line.stopbits
-    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import time
 
 from .bus import Bus
-from .errors import AnswerError, BusError
+from .errors import AnswerError, BusError, DoubtfulAnswer
 from .reading import History, Identity, Reading
 from .valence import AWAKE, WAKE_PAUSES, Valence
 
@@ -53,7 +53,10 @@ class Battery:
         now = time.monotonic()
         if self.silent_since is None:
             self.silent_since = now
-        self.reading, self.error = None, error
+        self.reading = None
+        # What a doubt comes from tells more than the doubt.
+        if self.error is None or not isinstance(error, DoubtfulAnswer):
+            self.error = error
         eager = now - self.silent_since < EAGER
         self.ask_from = now if eager else now + RARE
 
@@ -66,7 +69,7 @@ class Rounds:
         self.family = family
         self.batteries = [Battery(identity) for identity in identities]
         self._woken_at = 0.0
-        self._woken_now = False
+        self._woken_now = False  # in this round, for a silent battery
         self._interrupted = False
 
     @property
@@ -77,7 +80,8 @@ class Rounds:
     async def round(self) -> None:
         """Ask every battery once; silent ones once more at the end.
 
-        Raises a PortError or ForeignMaster, and then no battery has a reading.
+        Raises a PortError, ForeignMaster, or GarbledAnswer where the line does not
+        become quiet, and then no battery has a reading.
         """
         start = time.monotonic()
         self._woken_now = False
@@ -89,7 +93,7 @@ class Rounds:
             awake = [battery for battery in self.batteries if not battery.silent]
             for battery in awake:
                 await self._read(battery)
-            if not self._woken_now:  # trouble enough for one round
+            if not any(battery.silent for battery in awake):
                 await self._read_history()
             await self._ask_silent(start)
         except BusError as err:
@@ -114,7 +118,6 @@ class Rounds:
     async def _wake(self) -> None:
         await self.family.wake()
         self._woken_at = time.monotonic()
-        self._woken_now = True
 
     async def _read(self, battery: Battery) -> None:
         try:
@@ -124,6 +127,7 @@ class Rounds:
             battery.tries += 1
             # At once, so that the sleeper's pause passes while the others are read.
             if not self._woken_now:
+                self._woken_now = True
                 await self._wake()
 
     async def _read_history(self) -> None:
@@ -146,6 +150,7 @@ class Rounds:
         if not due:
             return
         if not self._woken_now and time.monotonic() - self._woken_at > AWAKE:
+            self._woken_now = True
             await self._wake()
         wait = self._woken_at + _pause(max(b.tries for b in due)) - time.monotonic()
         if wait > 0:

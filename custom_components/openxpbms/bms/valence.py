@@ -325,7 +325,7 @@ class Valence:
         reply = await self.bus.exchange(
             request(address, block),
             self.line,
-            others=[request(address, other) for other in LIVE],
+            others=[request(address, other) for other in (*LIVE, CYCLES)],
         )
         return reply.data
 
@@ -430,11 +430,15 @@ class Valence:
             self.mode = LineMode.TWO_STOP_BITS
             again = await self._scan(gaps, lambda share: progress((1 + share) / 2))
             if again.found:
-                identities = sorted(
-                    result.found + again.found, key=lambda identity: identity.address
+                both = result.found + again.found
+                result = ScanResult(
+                    tuple(sorted(both, key=lambda identity: identity.address)),
+                    again.garbled + tuple(a for a in result.garbled if a not in gaps),
+                    self.mode,
                 )
-                return ScanResult(tuple(identities), again.garbled, self.mode)
-            self.mode = LineMode.MARK
+            else:
+                self.mode = LineMode.MARK
+        progress(1.0)
         return result
 
     async def _scan(
@@ -442,12 +446,12 @@ class Valence:
     ) -> ScanResult:
         found: list[Identity] = []
         garbled: list[int] = []
-        woken = 0.0
+        woken: float | None = None
         for done, address in enumerate(addresses):
             progress(done / len(addresses))
-            if time.monotonic() - woken > AWAKE:
+            if woken is None or time.monotonic() - woken > AWAKE:
                 await self._with_mode(self.wake)
-                await asyncio.sleep(WAKE_PAUSES[0] if not woken else 0)
+                await asyncio.sleep(0 if woken else WAKE_PAUSES[0])
                 woken = time.monotonic()
             try:
                 found.append(await self.identify(address))
@@ -455,7 +459,6 @@ class Valence:
                 continue
             except (GarbledAnswer, WrongBattery):
                 garbled.append(address)
-        progress(1.0)
         return ScanResult(tuple(found), tuple(garbled), self.mode)
 
 
