@@ -35,6 +35,7 @@ def _quick() -> Iterator[None]:
     with (
         patch("custom_components.openxpbms.search.LISTEN", 0.2),
         patch("custom_components.openxpbms.bms.bus.LISTEN", 0.1),
+        patch("custom_components.openxpbms.bms.bus.OWED_FOR", 0.3),
         patch("custom_components.openxpbms.search.ADDRESSES", range(1, 10)),
         patch("custom_components.openxpbms.config_flow.ADDRESSES", range(1, 10)),
         patch("custom_components.openxpbms.bms.valence.WAKE_PAUSES", (0.06, 0.06)),

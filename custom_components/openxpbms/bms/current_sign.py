@@ -39,9 +39,9 @@ class SignWatch:
         change = reading.soc - self._from
         if abs(change) < CHANGE:
             return None
-        same = self._charge * change > 0
+        way = self._charge * change
         self._begin(reading.soc)
-        return same
+        return way > 0 if way else None
 
     def _begin(self, soc: float) -> None:
         self._from, self._charge = soc, 0.0

@@ -30,12 +30,6 @@ class Disguise:
         words = _pair(self._bytes(_words(serial, revision), revision))
         return serial_number(words, revision) or serial
 
-    def text(self, text: str, serials: Mapping[str, int]) -> str:
-        """Replace serial numbers (with their revisions) wherever they stand in `text`."""
-        for serial, revision in serials.items():
-            text = text.replace(serial, self.serial(serial, revision))
-        return text
-
     def frames(
         self, trace: Iterable[TracedFrame], batteries: Iterable[Identity]
     ) -> list[TracedFrame]:
@@ -44,30 +38,30 @@ class Disguise:
         `batteries` tell the revision behind an address (2 is assumed elsewhere), and
         which serial numbers to look for in bytes that make no valid frame.
         """
-        known = list(batteries)
-        revisions = {battery.address: battery.revision for battery in known}
-        frames = []
-        for frame in _joined(trace):
-            data = self._valid(frame.data, revisions)
-            if frame.direction == "stray":
-                data = self._broken(data, known)
-            frames.append(replace(frame, data=data))
-        return frames
+        known = {battery.address: battery for battery in batteries}
+        return [
+            frame
+            if frame.direction == "sent"
+            else replace(frame, data=b"".join(self._parts(frame.data, known)))
+            for frame in _joined(trace)
+        ]
 
-    def _valid(self, data: bytes, revisions: Mapping[int, int]) -> bytes:
-        """Disguise every whole summary reply, wherever it stands in `data`."""
-        for found in list(find_frames(data, TERMINATOR)):
-            frame = found.frame
+    def _parts(self, data: bytes, known: Mapping[int, Identity]) -> Iterator[bytes]:
+        at = 0
+        for found in find_frames(data, TERMINATOR):
+            yield self._broken(data[at : found.start], known.values())
+            frame, at = found.frame, found.end
+            whole = data[found.start : at]
             if isinstance(frame, Request) or not _is_summary(frame):
+                yield whole
                 continue
+            battery = known.get(frame.address)
             hidden = self._bytes(
-                frame.data[:_SERIAL_BYTES], revisions.get(frame.address, 2)
+                frame.data[:_SERIAL_BYTES], battery.revision if battery else 2
             )
-            body = data[found.start : found.start + 3] + hidden
-            body += frame.data[_SERIAL_BYTES:]
-            fresh = with_crc(body) + TERMINATOR
-            data = data[: found.start] + fresh + data[found.end :]
-        return data
+            body = whole[:3] + hidden + frame.data[_SERIAL_BYTES:]
+            yield with_crc(body) + TERMINATOR
+        yield self._broken(data[at:], known.values())
 
     def _broken(self, data: bytes, batteries: Iterable[Identity]) -> bytes:
         for battery in batteries:
