@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 import errno
 from typing import TYPE_CHECKING
@@ -161,9 +162,7 @@ class Port:
         self.line = None  # unknown if this fails or is cancelled half-way
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
-                await transport.reconfigure_port(
-                    baudrate=line.baudrate, parity=line.parity, stopbits=line.stopbits
-                )
+                await _reconfigure(transport, line)
         except (serialx.SerialException, ValueError) as err:
             raise UnsupportedLine(
                 f"{shown(self.url)} does not take {line}",
@@ -234,3 +233,17 @@ class Port:
         return PortUnusable(
             f"{port} cannot be used as a serial port: {cause}", port=port, cause=cause
         )
+
+
+async def _reconfigure(transport: serialx.BaseSerialTransport, line: Line) -> None:
+    # serialx drops pending input here. A read in that moment would find nothing, which
+    # it takes for an unplugged adapter, so none may happen.
+    with suppress(NotImplementedError):
+        transport.pause_reading()
+    try:
+        await transport.reconfigure_port(
+            baudrate=line.baudrate, parity=line.parity, stopbits=line.stopbits
+        )
+    finally:
+        with suppress(NotImplementedError):
+            transport.resume_reading()
