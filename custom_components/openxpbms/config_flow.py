@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-import voluptuous as vol
-
 from homeassistant.config_entries import (
     SOURCE_RECONFIGURE,
     ConfigEntry,
@@ -28,6 +26,7 @@ from homeassistant.helpers.selector import (
     SerialPortSelector,
     TextSelector,
 )
+import voluptuous as vol
 
 from .batteries import identities, owner, stored
 from .bms.errors import BusError
@@ -430,7 +429,7 @@ def _options(batteries: Iterable[Identity]) -> list[SelectOptionDict]:
 
 def _label(identity: Identity) -> str:
     """Name a battery in figures that every language reads."""
-    parts = [str(identity.address), identity.model, identity.serial or "–"]
+    parts = [str(identity.address), identity.model, identity.serial or "?"]
     cells = f"{identity.cells}S" if identity.cells else "?S"
     return " · ".join([*parts, f"Rev {identity.revision}", cells])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from homeassistant.core import callback
@@ -46,9 +47,9 @@ class BatteryEntity(CoordinatorEntity[OpenXPBMSCoordinator]):
         )
         self._written: tuple[Any, ...] | None = None
 
+    @abstractmethod
     def _state(self) -> tuple[Any, ...]:
         """Return all that makes the state, to see whether it changed."""
-        raise NotImplementedError
 
     async def async_added_to_hass(self) -> None:
         """Remember the state that is written now."""

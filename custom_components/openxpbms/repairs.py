@@ -12,7 +12,6 @@ from .coordinator import ISSUE_CURRENT_SIGN, OpenXPBMSConfigEntry
 
 if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant
-    from homeassistant.data_entry_flow import FlowResult
 
 
 class AskAgainFlow(ConfirmRepairFlow):

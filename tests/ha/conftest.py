@@ -107,8 +107,11 @@ def make_entry(hass: HomeAssistant, make_line: MakeLine) -> MakeEntry:
 async def first_round(hass: HomeAssistant, entry: Any) -> None:
     """Wait until the round in the background is over."""
     coordinator = entry.runtime_data
-    while coordinator.last_update_success and coordinator.round_time is None:
-        await asyncio.sleep(0.02)
+    if coordinator.last_update_success and coordinator.round_time is None:
+        done = asyncio.Event()
+        stop = coordinator.async_add_listener(done.set)
+        await asyncio.wait_for(done.wait(), 20)
+        stop()
     await hass.async_block_till_done()
 
 

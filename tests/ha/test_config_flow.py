@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 from typing import Any
 from unittest.mock import patch
 
+from homeassistant.components.usb.models import SerialDevice
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 import pytest
 
 from custom_components.openxpbms.bms.frame import with_crc
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
+from custom_components.openxpbms.config_flow import _title
 from custom_components.openxpbms.const import DOMAIN
+from custom_components.openxpbms.search import port_users
 
 from .conftest import MakeEntry, MakeLine, go_on, identity, port_input, start_flow
 
@@ -189,7 +191,7 @@ async def test_a_port_of_another_entry_is_refused(
     line = await make_line(module)
     await make_entry(line.path, identity(module))
     alias = tmp_path / "alias"
-    os.symlink(line.path, alias)
+    alias.symlink_to(line.path)
     result = await start_flow(hass, "port")
     for path in (line.path, str(alias)):
         result = await go_on(hass, result, port_input(path))
@@ -284,3 +286,63 @@ async def test_a_flow_closed_in_the_middle_frees_the_port(
     again = await start_flow(hass, "port")
     again = await go_on(hass, again, port_input(line.path))
     assert again["step_id"] == "found"
+
+
+async def test_a_demo_bus_is_there_only_once_and_tells_its_failures(
+    hass: HomeAssistant, make_entry: MakeEntry
+) -> None:
+    result = await start_flow(hass, "demo")
+    choice = {"family": "valence", "modules": 1}
+    with patch(
+        "custom_components.openxpbms.bms.virtual.line.os.openpty",
+        side_effect=OSError(errno.EMFILE, "too many files"),
+    ):
+        result = await go_on(hass, result, choice)
+    assert result["step_id"] == "demo"
+    assert result["errors"] == {"base": "port_unusable"}
+    entry = await make_entry("openxpbms-demo://valence?modules=1")
+    result = await go_on(hass, result, choice)
+    assert result["errors"] == {"base": "port_used"}
+    assert await hass.config_entries.async_unload(entry.entry_id)
+
+
+async def test_a_master_that_begins_during_the_scan_ends_it(
+    hass: HomeAssistant, make_line: MakeLine
+) -> None:
+    line = await make_line(VirtualModule(1, **FIRST))
+    result = await start_flow(hass, "port")
+    request = with_crc(bytes.fromhex("090300450009")) + b"\r\n"
+    hass.loop.call_later(0.8, line.inject, request)
+    result = await go_on(hass, result, port_input(line.path, "2-60"))
+    assert result["step_id"] == "port"
+    assert result["errors"] == {"base": "foreign_master"}
+
+
+async def test_home_assistant_knows_who_uses_a_port(
+    hass: HomeAssistant, make_entry: MakeEntry, tmp_path: Any
+) -> None:
+    entry = await make_entry("/dev/ttyGarage")
+    port = SerialDevice(
+        device="/dev/serial/by-id/usb-garage",
+        resolved_device="/dev/ttyGarage",
+        serial_number=None,
+        manufacturer=None,
+        description=None,
+    )
+    with patch("homeassistant.components.usb.async_scan_serial_ports") as scan:
+        scan.return_value = [port]
+        assert await port_users(hass, "/dev/ttyGarage") == ["Garage"]
+        assert await port_users(hass, "/dev/ttyOther") == []
+    assert await hass.config_entries.async_unload(entry.entry_id)
+
+
+@pytest.mark.parametrize(
+    ("url", "title"),
+    [
+        ("/dev/serial/by-id/usb-FTDI_USB_RS485_AB12-if00-port0", "FTDI_USB_RS485_AB12"),
+        ("/dev/ttyUSB0", "ttyUSB0"),
+        ("esphome://box.local/?key=secret", "esphome://box.local/"),
+    ],
+)
+def test_an_entry_is_named_after_its_port(url: str, title: str) -> None:
+    assert _title(url) == f"Valence XP ({title})"

@@ -9,7 +9,8 @@ from unittest.mock import patch
 
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import Event, EventStateChangedData, HomeAssistant
-from homeassistant.helpers import device_registry as dr, entity_registry as er
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import entity_registry as er
 import pytest
 
 from custom_components.openxpbms.bms.frame import with_crc
@@ -96,9 +97,11 @@ async def test_revision_1_with_six_cells(
     line = await make_line(one)
     await make_entry(line.path, identity(one))
     prefix = "uev_18xp_04711"
-    assert numbers(
-        hass, prefix, "cell_6_voltage", "cell_6_temperature", "current"
-    ) == [3.305, -5.5, 311.55]
+    assert numbers(hass, prefix, "cell_6_voltage", "cell_6_temperature", "current") == [
+        3.305,
+        -5.5,
+        311.55,
+    ]
     assert numbers(hass, prefix, "state_of_charge") == [40.0]
     # Its status bit stays 0 while it balances.
     assert value(hass, f"binary_sensor.{prefix}_balancing") == "on"
@@ -241,9 +244,7 @@ async def test_states_are_written_only_when_they_change(
     line = await make_line(one)
     entry = await make_entry(line.path, identity(one))
     coordinator = entry.runtime_data
-    with patch(
-        "homeassistant.helpers.entity.Entity._async_write_ha_state"
-    ) as write:
+    with patch("homeassistant.helpers.entity.Entity._async_write_ha_state") as write:
         await coordinator.async_refresh()
         assert write.call_count == 0
         one.cell_temperatures[1] = 20.01
@@ -254,8 +255,6 @@ async def test_states_are_written_only_when_they_change(
 async def test_another_master_silences_the_bus_until_told_or_gone(
     hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
 ) -> None:
-    from homeassistant.helpers import issue_registry as ir
-
     one = module()
     line = await make_line(one)
     entry = await make_entry(line.path, identity(one))

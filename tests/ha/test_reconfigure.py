@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from homeassistant.config_entries import ConfigFlowResult
+from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
-from homeassistant.helpers import device_registry as dr, entity_registry as er
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import entity_registry as er
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import WebSocketGenerator
@@ -222,3 +224,54 @@ async def test_a_battery_is_removed_with_its_device(
     entities = er.async_entries_for_config_entry(er.async_get(hass), entry.entry_id)
     assert entities
     assert not [e for e in entities if "104400462" in e.entity_id]
+
+
+async def test_two_batteries_that_traded_addresses_are_both_found(
+    hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
+) -> None:
+    one, two = modules()
+    line = await make_line(one, two)
+    entry = await make_entry(
+        line.path,
+        identity(one, address=2),
+        identity(two, address=1),
+        options={"answer_timeout": 30},
+    )
+    result = await reconfigure(hass, entry, "more_batteries")
+    assert result["reason"] == "nothing_new"
+    assert {b["serial"]: b["address"] for b in entry.data["batteries"]} == {
+        "104400461": 1,
+        "104400462": 2,
+    }
+    await hass.async_block_till_done()
+
+
+async def test_a_battery_without_serial_number_keeps_its_address(
+    hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
+) -> None:
+    one, two = modules()
+    one.serial = ""
+    line = await make_line(one, two)
+    entry = await make_entry(
+        line.path,
+        identity(one, serial=None, address=2),
+        identity(two, address=1),
+        options={"answer_timeout": 30},
+    )
+    # Its neighbour moved to 2, where one without a number is believed to be.
+    result = await reconfigure(hass, entry, "more_batteries")
+    assert result["step_id"] == "found"
+    assert [b["address"] for b in entry.data["batteries"]] == [1, 2]
+
+
+async def test_home_assistants_end_closes_the_port(
+    hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
+) -> None:
+    one, _ = modules()
+    line = await make_line(one)
+    entry = await make_entry(line.path, identity(one))
+    bus = entry.runtime_data.bus
+    assert bus.is_open
+    hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
+    await hass.async_block_till_done()
+    assert not bus.is_open

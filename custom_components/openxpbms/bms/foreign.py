@@ -73,9 +73,7 @@ class ForeignWatch:
             if frame == self._echo:
                 self._echo = None
                 return
-        elif self.was_asked(frame):
-            return
-        elif not self._unasked_before():
+        elif self.was_asked(frame) or not self._unasked_before():
             return
         self._heard_foreign()
 

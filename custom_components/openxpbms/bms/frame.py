@@ -24,10 +24,11 @@ _MOST_COILS = 2000
 
 def _crc_table() -> tuple[int, ...]:
     table = []
-    for value in range(256):
+    for byte in range(256):
+        crc = byte
         for _ in range(8):
-            value = (value >> 1) ^ (0xA001 if value & 1 else 0)
-        table.append(value)
+            crc = (crc >> 1) ^ (0xA001 if crc & 1 else 0)
+        table.append(crc)
     return tuple(table)
 
 
@@ -136,7 +137,7 @@ def find_reply(buffer: bytes | bytearray, request: Request) -> Search:
 def _closes(
     buffer: bytes | bytearray, start: int, crc_at: int, terminator: bytes
 ) -> bool:
-    """Whether terminator and CRC stand where a body that ends at `crc_at` wants them."""
+    """Whether CRC and terminator stand behind a body that ends at `crc_at`."""
     end = crc_at + 2 + len(terminator)
     if end > len(buffer) or buffer[crc_at + 2 : end] != terminator:
         return False

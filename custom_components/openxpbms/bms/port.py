@@ -1,10 +1,9 @@
-"""A serial port behind any URL that serialx opens, with our errors instead of theirs."""
+"""A serial port behind any URL that serialx opens, with errors of our own."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 import errno
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from .virtual import VirtualLine
 
 DEMO_SCHEME = "openxpbms-demo"
-# A bridge that passes bytes only: serialx takes a change of speed there and does nothing.
+# Bridges that pass bytes only: serialx takes a change of speed and does nothing.
 FIXED_SPEED_SCHEMES = frozenset({"socket", "tcp"})
 REMOTE_SCHEMES = FIXED_SPEED_SCHEMES | {"rfc2217", "esphome", "esphome-hass"}
 OPEN_TIMEOUT = 15.0
@@ -162,7 +161,7 @@ class Port:
         self.line = None  # unknown if this fails or is cancelled half-way
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
-                await _reconfigure(transport, line)
+                await _reconfigure(transport, line, pause=not is_remote(self.url))
         except (serialx.SerialException, ValueError) as err:
             raise UnsupportedLine(
                 f"{shown(self.url)} does not take {line}",
@@ -235,15 +234,17 @@ class Port:
         )
 
 
-async def _reconfigure(transport: serialx.BaseSerialTransport, line: Line) -> None:
-    # serialx drops pending input here. A read in that moment would find nothing, which
-    # it takes for an unplugged adapter, so none may happen.
-    with suppress(NotImplementedError):
+async def _reconfigure(
+    transport: serialx.BaseSerialTransport, line: Line, *, pause: bool
+) -> None:
+    # On a local port serialx drops pending input here. A read in that moment would find
+    # nothing, which it takes for an unplugged adapter. A remote port answers meanwhile.
+    if pause:
         transport.pause_reading()
     try:
         await transport.reconfigure_port(
             baudrate=line.baudrate, parity=line.parity, stopbits=line.stopbits
         )
     finally:
-        with suppress(NotImplementedError):
+        if pause:
             transport.resume_reading()

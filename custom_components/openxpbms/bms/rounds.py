@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 import time
 
 from .bus import Bus
@@ -29,7 +29,7 @@ class Battery:
 
     identity: Identity
     reading: Reading | None = None
-    history: History = History()
+    history: History = field(default_factory=History)
     error: BusError | None = None
     read_at: float | None = None
     silent_since: float | None = None

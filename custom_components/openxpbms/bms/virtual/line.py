@@ -110,7 +110,7 @@ class VirtualLine:
     def __post_init__(self) -> None:
         """Seed the faults."""
         self.devices = tuple(self.devices)
-        self._random = random.Random(self.seed)  # noqa: S311  noise, no secret
+        self._random = random.Random(self.seed)
 
     @property
     def complaints(self) -> list[str]:
@@ -179,7 +179,9 @@ class VirtualLine:
         mark = bool(cflag & termios.PARODD and cflag & CMSPAR)
         two_stop_bits = bool(cflag & termios.CSTOPB)
         ninth_bit = two_stop_bits or (mark and not self.ignores_mark)
-        return Settings(_SPEEDS.get(speed, speed), 10 + (mark or two_stop_bits), ninth_bit)
+        return Settings(
+            _SPEEDS.get(speed, speed), 10 + (mark or two_stop_bits), ninth_bit
+        )
 
     def _read(self) -> None:
         try:
@@ -201,7 +203,9 @@ class VirtualLine:
     def _sent(self, data: bytes, settings: Settings) -> None:
         """The last of these bytes has left the adapter."""
         if self.strict and self._settings() != settings:
-            self.own_complaints.append("line settings changed before all bytes had left")
+            self.own_complaints.append(
+                "line settings changed before all bytes had left"
+            )
             data = bytes(byte ^ 0x5A for byte in data)
         if self.echo:
             self._deliver(data)
@@ -250,7 +254,9 @@ class VirtualLine:
         pick, at = self._random, self._random.randrange(len(data))
         kind = pick.randrange(4)
         if kind == 0:
-            return data[:at] + bytes((data[at] ^ pick.randrange(1, 256),)) + data[at + 1 :]
+            return (
+                data[:at] + bytes((data[at] ^ pick.randrange(1, 256),)) + data[at + 1 :]
+            )
         if kind == 1:
             return data[:at] + data[at + 1 :]
         if kind == 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 import math
 import random
 
@@ -13,7 +14,15 @@ PERIOD = 900.0
 CAPACITY = 138.0
 RESISTANCE = 0.0006
 # Open-circuit voltage of a LiFePO4 cell over its state of charge, V.
-_CURVE = ((0, 2.6), (5, 3.05), (10, 3.17), (20, 3.23), (40, 3.28), (70, 3.31), (95, 3.34))
+_CURVE = (
+    (0, 2.6),
+    (5, 3.05),
+    (10, 3.17),
+    (20, 3.23),
+    (40, 3.28),
+    (70, 3.31),
+    (95, 3.34),
+)
 _FULL = 3.45
 
 
@@ -55,7 +64,7 @@ class Scenario:
 
 def _open_circuit(soc: float) -> float:
     points = (*_CURVE, (100, _FULL))
-    for (low, at_low), (high, at_high) in zip(points, points[1:], strict=False):
+    for (low, at_low), (high, at_high) in pairwise(points):
         if soc <= high:
             return at_low + (at_high - at_low) * (soc - low) / (high - low)
     return _FULL
@@ -77,7 +86,7 @@ def demo_modules(count: int, seed: int = 0) -> list[VirtualModule]:
     for number in range(count):
         soc, amplitude, warmth, ahead, balances = _STATES[number % len(_STATES)]
         model, revision, cells = _KINDS[number % len(_KINDS)]
-        noise = random.Random(f"{seed}/{number}")  # noqa: S311  no secret
+        noise = random.Random(f"{seed}/{number}")
         offsets = [noise.gauss(0, 0.0012) for _ in range(cells)]
         offsets[2] += ahead
         serial = (
@@ -93,7 +102,9 @@ def demo_modules(count: int, seed: int = 0) -> list[VirtualModule]:
                 revision=revision,
                 cells=cells,
                 cycles=180 + 37 * number,
-                before_answer=Scenario(soc, amplitude, warmth, offsets, balances, noise),
+                before_answer=Scenario(
+                    soc, amplitude, warmth, offsets, balances, noise
+                ),
             )
         )
     return modules

@@ -115,7 +115,9 @@ class VirtualModule:
         """Whether it would hear a request now."""
         return (
             self._awake_from is not None
-            and self._awake_from <= now < max(self._heard_at, self._awake_from) + self.quiet
+            and self._awake_from
+            <= now
+            < max(self._heard_at, self._awake_from) + self.quiet
         )
 
     def _request(self, data: bytes, settings: Settings, now: float) -> Answer | bool:

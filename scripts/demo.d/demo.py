@@ -1,0 +1,189 @@
+"""Starts Home Assistant with the demo in it and stays until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+import fcntl
+import json
+import os
+from pathlib import Path
+import shutil
+import signal
+import socket
+import sys
+import time
+
+from bus import add_bus
+from dashboard import add_dashboard
+from home import PASSWORD, USER, Home, home
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
+DEMO = REPOSITORY / ".demo"
+LOG = DEMO / "home-assistant.log"
+CONSOLE = DEMO / "console.log"
+HOST = "127.0.0.1"
+RESTART = 100  # Home Assistant's exit code when it wants to be started again
+START_TIMEOUT = 110
+
+
+class Failure(Exception):
+    """Ends the demo with a sentence."""
+
+
+def say(text: str) -> None:
+    """Tell the user now, even through a pipe."""
+    print(f"demo: {text}", flush=True)
+
+
+def check_free(port: int) -> None:
+    """Refuse a port that something listens on."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((HOST, port))
+        except OSError as err:
+            raise Failure(
+                f"port {port} is taken or not allowed ({err.strerror}): "
+                "stop what uses it, or choose another with --port"
+            ) from err
+
+
+def check_alone() -> None:
+    """Refuse a second demo in the same folder: Home Assistant holds this lock."""
+    with suppress(FileNotFoundError), (DEMO / ".ha_run.lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise Failure("this demo runs already; stop that one first") from err
+
+
+def prepare(port: int) -> None:
+    """Lay out what Home Assistant would otherwise ask for or look up."""
+    storage = DEMO / ".storage"
+    storage.mkdir(parents=True, exist_ok=True)
+    shutil.copy(HERE / "configuration.yaml", DEMO)
+    link = DEMO / "custom_components"
+    if not link.exists():
+        link.unlink(missing_ok=True)
+        link.symlink_to(REPOSITORY / "custom_components")
+    server = {
+        "server_port": port,
+        "server_host": [HOST],
+        "cors_allowed_origins": [],
+        "login_attempts_threshold": -1,
+        "ip_ban_enabled": True,
+        "ssl_profile": "intermediate_v6",
+        "use_x_frame_options": True,
+        "created_at": datetime.now(UTC).isoformat(),
+        "error": None,
+        "error_message": None,
+    }
+    stored = {"stable": server, "pending": None, "yaml_migration_done": True}
+    store("http", 3, stored)
+    if not (storage / "onboarding").exists():
+        # the user is still to be made; the rest would look things up on the internet
+        store("onboarding", 4, {"done": ["core_config", "analytics", "integration"]})
+
+
+def store(key: str, version: int, data: object) -> None:
+    """Write a file as Home Assistant keeps its settings."""
+    content = {"version": version, "minor_version": 1, "key": key, "data": data}
+    (DEMO / ".storage" / key).write_text(json.dumps(content))
+
+
+async def start() -> asyncio.subprocess.Process:
+    """Start Home Assistant, in a process group of its own: Ctrl-C is for us to pass on."""
+    with CONSOLE.open("wb") as console:
+        return await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("hass"),
+            "--config",
+            DEMO,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            env=os.environ | {"PYTHONPATH": str(HERE / "stand_ins")},
+            start_new_session=True,
+        )
+
+
+async def furnish(one: Home) -> None:
+    """Wait until Home Assistant is up, then add what is still missing in it."""
+    while not await one.answers():
+        await asyncio.sleep(0.1)
+    await one.log_in()
+    try:
+        await one.running()
+        entries = "/api/config/config_entries/entry?domain=openxpbms"
+        if not await one.request("GET", entries):
+            say("setting the virtual bus up (it listens, then scans: 15 s)")
+            await add_bus(one, "demo")
+        await add_dashboard(one)
+    finally:
+        await one.log_out()
+
+
+async def run(port: int) -> None:
+    """Keep Home Assistant running until it ends or is told to."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    url = f"http://{HOST}:{port}"
+    stopping = asyncio.create_task(stop.wait())
+    code = RESTART
+    while code == RESTART and not stop.is_set():
+        began = time.monotonic()
+        process = await start()
+        ended = asyncio.create_task(process.wait())
+        try:
+            async with home(url) as one, asyncio.timeout(START_TIMEOUT):
+                ready = asyncio.create_task(furnish(one))
+                await asyncio.wait(
+                    (ready, ended, stopping), return_when=asyncio.FIRST_COMPLETED
+                )
+                if ready.done():
+                    await ready
+                else:
+                    ready.cancel()
+                    await asyncio.wait((ready,))
+            if ready.done() and not ready.cancelled():
+                say(f"started in {time.monotonic() - began:.1f} s; Ctrl-C ends it")
+                print(f"Ready: {url}  user {USER}  password {PASSWORD}", flush=True)
+                await asyncio.wait(
+                    (ended, stopping), return_when=asyncio.FIRST_COMPLETED
+                )
+        finally:
+            if process.returncode is None:
+                say("stopping Home Assistant")
+                process.send_signal(signal.SIGTERM)
+            code = await ended
+    if code and not stop.is_set():
+        raise Failure(f"Home Assistant ended by itself (exit code {code})")
+
+
+def main() -> None:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
+    parser.add_argument("--port", type=int, default=8123, help="default: 8123")
+    parser.add_argument("--reset", action="store_true", help="forget everything first")
+    arguments = parser.parse_args()
+    try:
+        check_free(arguments.port)
+        check_alone()
+        if arguments.reset:
+            shutil.rmtree(DEMO, ignore_errors=True)
+        prepare(arguments.port)
+        say("starting Home Assistant")
+        asyncio.run(run(arguments.port))
+    except Failure as err:
+        sys.exit(f"demo: {err}")
+    except (RuntimeError, TimeoutError) as err:
+        sys.exit(f"demo: {err or 'Home Assistant did not start in time'}; see {LOG}")
+
+
+if __name__ == "__main__":
+    main()
