@@ -11,7 +11,7 @@ FLOWS = "/api/config/config_entries/flow"
 
 
 async def add_bus(home: Home, *choices: str) -> None:
-    """Walk the dialogs with what they suggest; in a menu take what is among `choices`."""
+    """Walk the dialogs with what they suggest; a menu offers one of `choices`."""
     step = await home.request("POST", FLOWS, json={"handler": "openxpbms"})
     while step["type"] != "create_entry":
         flow = f"{FLOWS}/{step['flow_id']}"

@@ -2,8 +2,183 @@
 
 from __future__ import annotations
 
-from home import Home
+from dataclasses import dataclass, field
+
+from home import Home, Json
+
+URL_PATH = "battery-bank"
+CELL_RANGE = (2.5, 3.65)  # V: what a bar shows between empty and full
+
+
+@dataclass
+class Battery:
+    """A battery's entities, by what follows the battery's key in their unique ids."""
+
+    device_id: str
+    key: str
+    entities: dict[str, str] = field(default_factory=dict)
 
 
 async def add_dashboard(home: Home) -> None:
-    pass
+    """Add the dashboard and open Home Assistant on it, unless it is there."""
+    boards = await home.command("lovelace/dashboards/list")
+    if any(board["url_path"] == URL_PATH for board in boards):
+        return
+    batteries = await batteries_by_name(home)
+    await home.command(
+        "lovelace/dashboards/create",
+        url_path=URL_PATH,
+        title="Battery bank",
+        icon="mdi:car-battery",
+        mode="storage",
+        show_in_sidebar=True,
+        require_admin=False,
+    )
+    await home.command(
+        "lovelace/config/save", url_path=URL_PATH, config=dashboard(batteries)
+    )
+    await home.command(
+        "frontend/set_system_data", key="core", value={"default_panel": URL_PATH}
+    )
+
+
+async def batteries_by_name(home: Home) -> dict[str, Battery]:
+    """Return the batteries of all buses."""
+    devices = {}
+    found = {}
+    for device in await home.command("config/device_registry/list"):
+        for domain, key in device["identifiers"]:
+            if domain == "openxpbms" and device["via_device_id"]:
+                battery = Battery(device["id"], key)
+                devices[device["id"]] = found[device["name"]] = battery
+    for entity in await home.command("config/entity_registry/list"):
+        if (of := devices.get(entity["device_id"])) and not entity["disabled_by"]:
+            part = entity["unique_id"].removeprefix(f"{of.key}_")
+            of.entities[part] = entity["entity_id"]
+    return found
+
+
+def dashboard(batteries: dict[str, Battery]) -> Json:
+    """Return the dashboard: each battery in a column, then the bank in curves."""
+    view = {
+        "title": "Battery bank",
+        "type": "sections",
+        "max_columns": 4,
+        "dense_section_placement": True,
+        "badges": [
+            {
+                "type": "entity",
+                "entity": battery.entities["alarm"],
+                "name": name,
+                "show_name": True,
+                "color": "red",
+            }
+            for name, battery in batteries.items()
+        ],
+        "sections": [
+            *(_battery(name, battery) for name, battery in batteries.items()),
+            _curves(
+                batteries,
+                {
+                    "Current": ["current"],
+                    "State of charge": ["state_of_charge"],
+                },
+            ),
+            _curves(
+                batteries,
+                {
+                    "Cell delta": ["cell_delta"],
+                    "Highest cell temperature": ["highest_cell_temperature"],
+                },
+            ),
+        ],
+    }
+    return {"title": "Battery bank", "views": [view]}
+
+
+def _battery(name: str, battery: Battery) -> Json:
+    cells = [
+        part
+        for part in battery.entities
+        if part.startswith("cell_") and part[5].isdigit()
+    ]
+    temperatures = [part for part in cells if part.endswith("_temperature")]
+    return _section(
+        name,
+        "mdi:car-battery",
+        _tile(battery, "state_of_charge", "State of charge", 12, range_=(0, 100)),
+        _tile(battery, "voltage", "Voltage", 6),
+        _tile(battery, "current", "Current", 6),
+        _tile(battery, "power", "Power", 6),
+        _tile(battery, "cell_delta", "Cell delta", 6),
+        *(
+            _tile(battery, part, f"Cell {part[5]}", 12, range_=CELL_RANGE)
+            for part in cells
+            if part.endswith("_voltage")
+        ),
+        {
+            "type": "glance",
+            "columns": 5 if len(temperatures) <= 4 else 4,
+            "show_icon": False,
+            "entities": [
+                *(
+                    {"entity": battery.entities[part], "name": f"Cell {part[5]}"}
+                    for part in temperatures
+                ),
+                {"entity": battery.entities["pcb_temperature"], "name": "PCB"},
+            ],
+        },
+        _tile(battery, "alarm", "Alarm", 6, attribute="active"),
+        _tile(battery, "balancing", "Balancing", 6, attribute="cells"),
+        _tile(battery, "communication", "Communication", 12, attribute="reason"),
+    )
+
+
+def _curves(batteries: dict[str, Battery], graphs: dict[str, list[str]]) -> Json:
+    cards = [
+        {
+            "type": "history-graph",
+            "title": title,
+            "entities": [
+                {"entity": battery.entities[part], "name": name}
+                for name, battery in batteries.items()
+                for part in parts
+            ],
+            "hours_to_show": 1,
+            "fit_y_data": True,
+            "expand_legend": True,
+            "grid_options": {"columns": 12},
+        }
+        for title, parts in graphs.items()
+    ]
+    heading = f"{' and '.join(graphs)}, the last hour".capitalize()
+    return _section(heading, "mdi:chart-line", *cards) | {"column_span": 2}
+
+
+def _section(heading: str, icon: str, *cards: Json) -> Json:
+    title = {"type": "heading", "heading": heading, "icon": icon}
+    return {"type": "grid", "cards": [title, *cards]}
+
+
+def _tile(
+    battery: Battery,
+    part: str,
+    name: str,
+    columns: int,
+    *,
+    range_: tuple[float, float] | None = None,
+    attribute: str | None = None,
+) -> Json:
+    tile: Json = {
+        "type": "tile",
+        "entity": battery.entities[part],
+        "name": name,
+        "grid_options": {"columns": columns},
+    }
+    if range_ is not None:
+        low, high = range_
+        tile["features"] = [{"type": "bar-gauge", "min": low, "max": high}]
+        tile["features_position"] = "inline"
+    if attribute is not None:
+        tile["state_content"] = ["state", attribute]
+    return tile

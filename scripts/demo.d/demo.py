@@ -15,23 +15,25 @@ import signal
 import socket
 import sys
 import time
+from typing import Any
 
+from aiohttp import ClientError
 from bus import add_bus
 from dashboard import add_dashboard
-from home import PASSWORD, USER, Home, home
+from home import PASSWORD, USER, home
 
 HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parent.parent
-DEMO = REPOSITORY / ".demo"
+DEMO = HERE.parent.parent / ".demo"
 LOG = DEMO / "home-assistant.log"
 CONSOLE = DEMO / "console.log"
 HOST = "127.0.0.1"
 RESTART = 100  # Home Assistant's exit code when it wants to be started again
 START_TIMEOUT = 110
+STOP_TIMEOUT = 60
 
 
-class Failure(Exception):
-    """Ends the demo with a sentence."""
+class Refusal(Exception):
+    """The demo can not be started like this; says why."""
 
 
 def say(text: str) -> None:
@@ -45,9 +47,9 @@ def check_free(port: int) -> None:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             one.bind((HOST, port))
-        except OSError as err:
-            raise Failure(
-                f"port {port} is taken or not allowed ({err.strerror}): "
+        except (OSError, OverflowError) as err:
+            raise Refusal(
+                f"port {port} can not be used ({err}): "
                 "stop what uses it, or choose another with --port"
             ) from err
 
@@ -58,7 +60,8 @@ def check_alone() -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
-            raise Failure("this demo runs already; stop that one first") from err
+            holder = json.load(lock)["pid"]
+            raise Refusal(f"this demo runs already: stop process {holder}") from err
 
 
 def prepare(port: int) -> None:
@@ -67,9 +70,8 @@ def prepare(port: int) -> None:
     storage.mkdir(parents=True, exist_ok=True)
     shutil.copy(HERE / "configuration.yaml", DEMO)
     link = DEMO / "custom_components"
-    if not link.exists():
-        link.unlink(missing_ok=True)
-        link.symlink_to(REPOSITORY / "custom_components")
+    if not link.is_symlink():
+        link.symlink_to("../custom_components")
     server = {
         "server_port": port,
         "server_host": [HOST],
@@ -96,12 +98,14 @@ def store(key: str, version: int, data: object) -> None:
 
 
 async def start() -> asyncio.subprocess.Process:
-    """Start Home Assistant, in a process group of its own: Ctrl-C is for us to pass on."""
+    """Start Home Assistant, where Ctrl-C does not reach it: we pass that on."""
     with CONSOLE.open("wb") as console:
         return await asyncio.create_subprocess_exec(
             Path(sys.executable).with_name("hass"),
             "--config",
             DEMO,
+            "--skip-pip-packages",
+            "pymicro-vad,pyspeex-noise",
             stdin=asyncio.subprocess.DEVNULL,
             stdout=console,
             stderr=console,
@@ -110,59 +114,63 @@ async def start() -> asyncio.subprocess.Process:
         )
 
 
-async def furnish(one: Home) -> None:
+async def furnish(url: str) -> None:
     """Wait until Home Assistant is up, then add what is still missing in it."""
-    while not await one.answers():
-        await asyncio.sleep(0.1)
-    await one.log_in()
+    async with asyncio.timeout(START_TIMEOUT), home(url) as one:
+        while not await one.answers():
+            await asyncio.sleep(0.1)
+        await one.log_in()
+        try:
+            await one.running()
+            entries = "/api/config/config_entries/entry?domain=openxpbms"
+            if not await one.request("GET", entries):
+                say("setting the virtual bus up (it listens, then searches: 12 s)")
+                await add_bus(one, "demo")
+            await add_dashboard(one)
+        finally:
+            await one.log_out()
+
+
+async def serve(url: str, stopping: asyncio.Task[bool]) -> int:
+    """Run Home Assistant once; return its exit code."""
+    began = time.monotonic()
+    process = await start()
+    ended = asyncio.create_task(process.wait())
+    ready = asyncio.create_task(furnish(url))
     try:
-        await one.running()
-        entries = "/api/config/config_entries/entry?domain=openxpbms"
-        if not await one.request("GET", entries):
-            say("setting the virtual bus up (it listens, then scans: 15 s)")
-            await add_bus(one, "demo")
-        await add_dashboard(one)
+        await first_of(ready, ended, stopping)
+        if ready.done():
+            ready.result()
+            say(f"started in {time.monotonic() - began:.1f} s; Ctrl-C ends it")
+            print(f"Ready: {url}  user {USER}  password {PASSWORD}", flush=True)
+            await first_of(ended, stopping)
     finally:
-        await one.log_out()
+        ready.cancel()
+        if not ended.done():
+            say("stopping Home Assistant")
+            process.terminate()
+            await asyncio.wait((ended,), timeout=STOP_TIMEOUT)
+        if not ended.done():
+            process.kill()
+    return await ended
 
 
-async def run(port: int) -> None:
+async def first_of(*tasks: asyncio.Task[Any]) -> None:
+    """Return when one of them is done."""
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def run(url: str) -> None:
     """Keep Home Assistant running until it ends or is told to."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
-    url = f"http://{HOST}:{port}"
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     stopping = asyncio.create_task(stop.wait())
-    code = RESTART
-    while code == RESTART and not stop.is_set():
-        began = time.monotonic()
-        process = await start()
-        ended = asyncio.create_task(process.wait())
-        try:
-            async with home(url) as one, asyncio.timeout(START_TIMEOUT):
-                ready = asyncio.create_task(furnish(one))
-                await asyncio.wait(
-                    (ready, ended, stopping), return_when=asyncio.FIRST_COMPLETED
-                )
-                if ready.done():
-                    await ready
-                else:
-                    ready.cancel()
-                    await asyncio.wait((ready,))
-            if ready.done() and not ready.cancelled():
-                say(f"started in {time.monotonic() - began:.1f} s; Ctrl-C ends it")
-                print(f"Ready: {url}  user {USER}  password {PASSWORD}", flush=True)
-                await asyncio.wait(
-                    (ended, stopping), return_when=asyncio.FIRST_COMPLETED
-                )
-        finally:
-            if process.returncode is None:
-                say("stopping Home Assistant")
-                process.send_signal(signal.SIGTERM)
-            code = await ended
+    while (code := await serve(url, stopping)) == RESTART and not stop.is_set():
+        say("Home Assistant wants to be started again")
+    stopping.cancel()
     if code and not stop.is_set():
-        raise Failure(f"Home Assistant ended by itself (exit code {code})")
+        raise RuntimeError(f"Home Assistant ended by itself (exit code {code})")
 
 
 def main() -> None:
@@ -172,17 +180,19 @@ def main() -> None:
     parser.add_argument("--reset", action="store_true", help="forget everything first")
     arguments = parser.parse_args()
     try:
-        check_free(arguments.port)
         check_alone()
+        check_free(arguments.port)
         if arguments.reset:
             shutil.rmtree(DEMO, ignore_errors=True)
         prepare(arguments.port)
         say("starting Home Assistant")
-        asyncio.run(run(arguments.port))
-    except Failure as err:
+        asyncio.run(run(f"http://{HOST}:{arguments.port}"))
+    except Refusal as err:
         sys.exit(f"demo: {err}")
-    except (RuntimeError, TimeoutError) as err:
-        sys.exit(f"demo: {err or 'Home Assistant did not start in time'}; see {LOG}")
+    except TimeoutError:
+        sys.exit(f"demo: Home Assistant did not start in time; see {LOG}")
+    except (RuntimeError, ClientError) as err:
+        sys.exit(f"demo: {err}; see {LOG} and {CONSOLE}")
 
 
 if __name__ == "__main__":

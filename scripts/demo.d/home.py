@@ -1,4 +1,4 @@
-"""The running demo as a client of its own sees it: the REST and WebSocket interfaces."""
+"""The running demo, as a client of its web server sees it."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Home:
             return await response.json()
 
     async def answers(self) -> bool:
-        """Whether the web server is up and far enough to log in."""
+        """Whether the web server is up."""
         try:
-            await self.request("GET", "/auth/providers")
+            await self.request("GET", "/manifest.json")
         except (aiohttp.ClientError, RuntimeError, TimeoutError):
             return False
         return True

@@ -1,8 +1,12 @@
-"""A line with virtual modules, and a bus on it, for tests that need no Home Assistant."""
+"""Virtual modules on a line and a bus on it, without Home Assistant."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+import random
 from typing import Any
 
 from hypothesis import settings
@@ -10,8 +14,17 @@ import pytest
 
 from custom_components.openxpbms.bms import rounds, valence
 from custom_components.openxpbms.bms.bus import Bus, Timing
-from custom_components.openxpbms.bms.valence import TERMINATOR, Valence
+from custom_components.openxpbms.bms.reading import Identity, Reading
+from custom_components.openxpbms.bms.valence import (
+    MODELS,
+    READ_BAUDRATE,
+    TERMINATOR,
+    WAKE,
+    Valence,
+    active_alarms,
+)
 from custom_components.openxpbms.bms.virtual import VirtualLine, VirtualModule
+from custom_components.openxpbms.bms.virtual.line import Answer, Settings
 
 settings.register_profile("bms", deadline=None)
 settings.load_profile("bms")
@@ -27,6 +40,43 @@ FAST = Timing(answer=0.06, leaving=0.002)
 def module(address: int = 1, **settings: Any) -> VirtualModule:
     """Return a module that wakes up at once."""
     return VirtualModule(address, **{"wake_time": 0.0} | settings)
+
+
+@dataclass
+class Script:
+    """A device that gives the next answer of a script to each frame, None for none.
+
+    It hears everything: `heard` are the frames, with their line settings.
+    """
+
+    answers: list[bytes | None] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    heard: list[tuple[bytes, Settings]] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hear(
+        self, data: bytes, settings: Settings, now: float, *, lenient: bool
+    ) -> Answer | bool:
+        """Take whatever came as one frame."""
+        self.heard.append((data, settings))
+        self.asked.set()
+        answer = self.answers.pop(0) if self.answers else None
+        return True if answer is None else Answer(answer, 0.0)
+
+
+@dataclass
+class Recorder:
+    """A device that hears all frames that other devices take, and says nothing."""
+
+    complaints: list[str] = field(default_factory=list)
+    heard: list[tuple[bytes, Settings]] = field(default_factory=list)
+
+    def hear(
+        self, data: bytes, settings: Settings, now: float, *, lenient: bool
+    ) -> Answer | bool:
+        """Note it; it is for another device to take it."""
+        self.heard.append((data, settings))
+        return False
 
 
 @pytest.fixture
@@ -51,7 +101,11 @@ async def make_bus(make_line: MakeLine) -> AsyncIterator[MakeBus]:
     buses: list[Bus] = []
 
     def make(url: str, **settings: Any) -> Bus:
-        defaults = {"terminator": TERMINATOR, "timing": FAST, "listen": 0.0}
+        defaults: dict[str, Any] = {
+            "terminator": TERMINATOR,
+            "timing": FAST,
+            "listen": 0.0,
+        }
         buses.append(Bus(url, **defaults | settings))
         return buses[-1]
 
@@ -79,6 +133,81 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for hundredths of a second after a wake-up."""
     for part in (valence, rounds):
         monkeypatch.setattr(part, "WAKE_PAUSES", (0.02, 0.03))
+
+
+@asynccontextmanager
+async def babble(line: VirtualLine) -> AsyncIterator[None]:
+    """Let something talk on a line without a pause."""
+
+    async def talk() -> None:
+        while True:
+            line.inject(b"\xff\xfe")
+            await asyncio.sleep(0.003)
+
+    talker = asyncio.create_task(talk())
+    await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        talker.cancel()
+
+
+def asked(recorder: Recorder) -> list[tuple[int, int, int]]:
+    """Return address, register and count of the requests that were sent."""
+    return [
+        (data[0], int.from_bytes(data[2:4], "big"), int.from_bytes(data[4:6], "big"))
+        for data, settings in recorder.heard
+        if settings.baudrate == READ_BAUDRATE
+    ]
+
+
+def wakes(recorder: Recorder) -> int:
+    """Return how often the wake-up was sent."""
+    return sum(data == WAKE for data, _ in recorder.heard)
+
+
+def identity(of: VirtualModule, **changes: Any) -> Identity:
+    """Return what a scan tells of a virtual module."""
+    known = MODELS.get(of.model)
+    facts: dict[str, Any] = {
+        "address": of.address,
+        "serial": of.serial,
+        "model": known.name if known else f"XP ({of.model})",
+        "model_code": of.model,
+        "revision": of.revision,
+        "cells": of.cells,
+    }
+    return Identity(**facts | changes)
+
+
+def expected(of: VirtualModule) -> Reading:
+    """Return the Reading that a virtual module's values make, by other arithmetic."""
+    soc = of.soc if of.revision > 1 else round(round(of.soc * 255 / 100) * 20 / 51, 1)
+    return Reading(
+        voltage=round(sum(of.cell_voltages), 3),
+        current=of.current,
+        soc=soc,
+        cell_voltages=tuple(of.cell_voltages),
+        cell_temperatures=tuple(of.cell_temperatures),
+        pcb_temperature=of.pcb_temperature,
+        highest_cell_reported=max(of.cell_voltages),
+        lowest_cell_reported=min(of.cell_voltages),
+        balancing=tuple(sorted(of.balancing)),
+        balancing_active=bool(of.balancing),
+        status=of.status_flags | (0x100 if of.balancing and of.revision > 1 else 0),
+        alarms=active_alarms(of.status_flags),
+    )
+
+
+def scramble(of: VirtualModule, chance: random.Random) -> None:
+    """Give a module new values, cold and discharging ones too."""
+    of.cell_voltages = [chance.randint(2000, 4500) / 1000 for _ in range(of.cells)]
+    of.cell_temperatures = [chance.randint(-4000, 9000) / 100 for _ in range(of.cells)]
+    of.pcb_temperature = chance.randint(-4000, 9000) / 100
+    of.current = chance.randint(-32767, 32767) / 100
+    of.soc = chance.randint(0, 1000) / 10
+    of.balancing = set(chance.sample(range(1, of.cells + 1), chance.randint(0, 4)))
+    of.status_flags = chance.choice([0, 1, 0x4002, 0x20])
 
 
 class Clock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 import pytest
 
@@ -10,14 +10,13 @@ from custom_components.openxpbms.bms.counters import Direction, TracedFrame
 from custom_components.openxpbms.bms.disguise import Disguise
 from custom_components.openxpbms.bms.frame import find_frames, find_reply, with_crc
 from custom_components.openxpbms.bms.reading import Identity
-from custom_components.openxpbms.bms.registers import decode
+from custom_components.openxpbms.bms.registers import Block, decode
 from custom_components.openxpbms.bms.valence import (
     FIELDS,
     SUMMARY,
     TERMINATOR,
     VOLTAGES,
     WAKE,
-    Block,
     request,
     serial_number,
 )
@@ -96,6 +95,14 @@ def test_a_pseudonym_depends_on_the_key() -> None:
     assert len(hidden - {SERIAL}) == 3
 
 
+@given(revision_2, revision_2)
+@example("104400461", "104500461")
+@example("104400461", "114400461")
+def test_two_serial_numbers_have_two_pseudonyms(one: str, other: str) -> None:
+    same = DISGUISE.serial(one, 2) == DISGUISE.serial(other, 2)
+    assert same is (one == other)
+
+
 @pytest.mark.parametrize("revision", [1, 2])
 def test_pseudonyms_of_a_large_bank_differ(revision: int) -> None:
     start = 20101 if revision == 1 else 104410461
@@ -113,6 +120,7 @@ def test_a_summary_tells_the_pseudonym_and_can_be_replayed(
     [hidden] = DISGUISE.frames([traced(frame)], [identity(address, serial, revision)])
     assert len(hidden.data) == len(frame)
     assert hidden.data[7:23] == rest
+    assert revision == 1 or hidden.data[3] < 0x10  # the unused bits
     assert serial_in(hidden.data, address, revision) == DISGUISE.serial(
         serial, revision
     )
@@ -166,8 +174,9 @@ def test_an_unknown_address_is_disguised_as_revision_2() -> None:
     ],
 )
 def test_frames_without_a_serial_number_stay_as_they_are(data: bytes) -> None:
-    for direction in ("sent", "received"):
-        frame = traced(data, direction)  # type: ignore[arg-type]
+    directions: tuple[Direction, ...] = ("sent", "received")
+    for direction in directions:
+        frame = traced(data, direction)
         assert DISGUISE.frames([frame], [identity(1, SERIAL)]) == [frame]
 
 

@@ -104,6 +104,9 @@ def test_two_unasked_replies_far_apart_are_chance(
         watch.feed(REPLY)
         clock.now += 60.1
     assert not watch.silent
+    clock.now -= 0.1
+    watch.feed(REPLY)  # a minute after the last one
+    assert watch.silent
 
 
 def test_asking_begins_again_60_s_after_the_last_foreign_frame(
@@ -134,6 +137,7 @@ def test_the_third_time_within_a_day_only_a_person_ends_it(
     assert silences(watch, clock, 0, 3600, 7200) == [False, False, True]
     clock.now += 1e6
     assert watch.silent
+    watch.feed(THEIRS)
     watch.resume()
     assert not watch.silent
     assert not watch.held
@@ -160,6 +164,12 @@ def test_the_third_time_in_more_than_a_day_is_no_more_than_a_pause(
     watch: ForeignWatch, clock: Clock
 ) -> None:
     assert silences(watch, clock, 0, 3600, 82900, 100) == [False, False, False, True]
+
+
+def test_the_third_time_at_the_end_of_a_day_counts(
+    watch: ForeignWatch, clock: Clock
+) -> None:
+    assert silences(watch, clock, 0, 3600, 82800) == [False, False, True]
 
 
 def test_frames_during_one_silence_are_one_time(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 import errno
-import os
 from pathlib import Path
 from typing import Any
 
@@ -366,6 +365,14 @@ async def test_a_change_of_settings_that_was_given_up_is_done_again(
     assert transport.applied == [MARK, MARK]
 
 
+async def act(port: Port, action: str) -> None:
+    """Do something with an open port."""
+    if action == "write":
+        port.write(b"x")
+    else:
+        await (port.apply(SLOW) if action == "apply" else port.flush())
+
+
 @pytest.mark.parametrize("failure", [OSError(errno.EIO, "broken"), RuntimeError("?")])
 @pytest.mark.parametrize("action", ["apply", "flush", "write"])
 async def test_a_port_that_breaks_has_gone_and_can_be_opened_anew(
@@ -375,12 +382,7 @@ async def test_a_port_that_breaks_has_gone_and_can_be_opened_anew(
     await port.open(MARK)
     transport.failure = failure
     with pytest.raises(PortGone, match=r"has gone \("):
-        if action == "apply":
-            await port.apply(SLOW)
-        elif action == "flush":
-            await port.flush()
-        else:
-            port.write(b"x")
+        await act(port, action)
     assert not port.is_open
     transport.failure = None
     await port.open(MARK)
@@ -397,7 +399,7 @@ async def test_a_remote_port_that_stops_answering_has_gone(
     await port.open(MARK)
     transport.hangs = True
     with pytest.raises(PortGone):
-        await (port.apply(SLOW) if action == "apply" else port.flush())
+        await act(port, action)
     assert not port.is_open
 
 
@@ -422,7 +424,7 @@ async def test_an_unplugged_port_has_gone_and_wakes_who_waits_for_bytes(
     await asyncio.sleep(0.02)
     assert received == [b""]
     assert not port.is_open
-    with pytest.raises(PortGone, match=os.path.basename(line.path)):
+    with pytest.raises(PortGone, match=Path(line.path).name):
         port.check()
     await port.close()
 

@@ -105,7 +105,7 @@ class Bus:
             await self._opened(line)
             if not self._listened:
                 await self._listen_for(self._listen, None)
-            self._check_silence()
+            self._check()
 
     async def listen(
         self,
@@ -194,6 +194,7 @@ class Bus:
     async def _settle_debts(
         self, request: Request, line: Line, others: Sequence[Request]
     ) -> None:
+        self._check()
         if not self._doubtful(request):
             return
         for other in others:
@@ -224,27 +225,29 @@ class Bus:
             self._waiting = False
             # Until something proves the contrary the answer may still come.
             self.last_exchange = self._owed[request.shape] = time.monotonic()
-        received, self._buffer = bytes(self._buffer), bytearray()
+        took = time.monotonic() - start
+        received = bytes(self._buffer)
         if search.reply is None:
             self._outcome(request, answered=False)
             raise self._failure(request, search, received)
         self._account(request, search, received)
         self._outcome(request, answered=True)
         for counters in self._both(request):
-            counters.reply_times.append(time.monotonic() - start)
+            counters.reply_times.append(took)
         return search.reply
 
     async def _prepare(self, line: Line) -> None:
         """Make the line ours: open, not another master's, at this speed, quiet."""
-        self._check_silence()
-        self._port.check()
+        self._check()
         if line != self._port.line:
             await self._port.apply(line)
             self.watch.forget()
         await self._drain()
-        self._check_silence()
+        self._check()
 
-    def _check_silence(self) -> None:
+    def _check(self) -> None:
+        """Raise where nothing can or may be sent."""
+        self._port.check()
         if self.watch.silent:
             raise ForeignMaster(
                 f"another master talks on {shown(self.url)}", port=shown(self.url)

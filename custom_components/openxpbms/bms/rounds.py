@@ -16,8 +16,10 @@ HISTORY_EVERY = 600.0
 # How long a silent battery is asked in every round, and how often afterwards.
 EAGER = 60.0
 RARE = 10.0
-# What a round may take where waiting for a sleeper would hold up the others.
+# What a round may take, s, where silent batteries would hold up the others, and what a
+# question that stays unanswered takes beyond the time for its answer.
 ROUND_LIMIT = 0.95
+ANSWER_MARGIN = 0.02
 
 
 @dataclass(slots=True)
@@ -112,8 +114,7 @@ class Rounds:
     async def _wake_all(self) -> None:
         if self.batteries and self.family.asleep:
             await self._wake()
-            tries = max((battery.tries for battery in self.batteries), default=0)
-            await asyncio.sleep(_pause(tries))
+            await asyncio.sleep(_pause(max(b.tries for b in self.batteries)))
 
     async def _wake(self) -> None:
         await self.family.wake()
@@ -142,11 +143,10 @@ class Rounds:
 
     async def _ask_silent(self, start: float) -> None:
         """Ask the silent ones again: once as they are, once after the wake-up."""
-        due = self._due()
-        for battery in due:
-            if battery.tries == 1:
+        for battery in self._due():
+            if battery.tries == 1 and self._in_time(start):
                 await self._read(battery)
-        due = [battery for battery in due if battery.silent]
+        due = self._due()
         if not due:
             return
         if not self._woken_now and time.monotonic() - self._woken_at > AWAKE:
@@ -154,17 +154,26 @@ class Rounds:
             await self._wake()
         wait = self._woken_at + _pause(max(b.tries for b in due)) - time.monotonic()
         if wait > 0:
-            asking = len(due) * (self.bus.timing.answer + 0.02)
-            others = any(not battery.silent for battery in self.batteries)
-            if others and time.monotonic() + wait + asking - start > ROUND_LIMIT:
+            if not self._in_time(start, wait):
                 return  # the next round finds them awake
             await asyncio.sleep(wait)
         for battery in due:
-            await self._read(battery)
+            # One that was not asked yet is asked in any case, or it might never return.
+            first = battery is due[0] and (battery.silent_since or start) < start
+            if first or self._in_time(start):
+                await self._read(battery)
 
     def _due(self) -> list[Battery]:
+        """Return the silent batteries to ask now, first who has waited longest."""
         now = time.monotonic()
-        return [b for b in self.batteries if b.silent and b.ask_from <= now]
+        due = (b for b in self.batteries if b.silent and b.ask_from <= now)
+        return sorted(due, key=lambda battery: battery.ask_from)
+
+    def _in_time(self, start: float, wait: float = 0.0) -> bool:
+        """Whether one more question, after `wait` s, holds up nobody who answers."""
+        others = any(not battery.silent for battery in self.batteries)
+        end = time.monotonic() + wait + self.bus.timing.answer + ANSWER_MARGIN
+        return not others or end - start <= ROUND_LIMIT
 
 
 def _pause(tries: int) -> float:

@@ -276,6 +276,7 @@ class Valence:
         self.mode = mode
         self.inverted = inverted
         self._forced = forced
+        self._with_events: set[int] = set()
         self._event_failures: dict[int, int] = {}
         self._events_from: dict[int, float] = {}
 
@@ -369,13 +370,15 @@ class Valence:
         try:
             values = await self._values(address, (EVENTS,))
         except NoAnswer:
+            if address in self._with_events:
+                raise
             failures = self._event_failures.get(address, 0) + 1
             self._event_failures[address] = failures
             if failures < _EVENT_TRIES:
                 raise
             self._events_from[address] = time.monotonic() + _EVENT_PAUSE
             return {}
-        self._event_failures[address] = 0
+        self._with_events.add(address)
         return values
 
     async def read_history(self, identity: Identity) -> History:

@@ -1,6 +1,6 @@
 """Stands in for a package that would have to be compiled.
 
-Home Assistant's description of its actions imports the voice assistant; the demo has none.
+Home Assistant imports its voice assistant at every start; the demo has no use for it.
 """
 
 

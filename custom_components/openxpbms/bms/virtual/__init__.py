@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
-from .line import Faults, VirtualLine
+from .device import Answer, Device, Settings, Talker
+from .faults import Faults
+from .line import VirtualLine
 from .scenario import demo_modules
 from .valence import VirtualModule
 
-__all__ = ["Faults", "VirtualLine", "VirtualModule", "demo_line"]
+__all__ = [
+    "Answer",
+    "Device",
+    "Faults",
+    "Settings",
+    "Talker",
+    "VirtualLine",
+    "VirtualModule",
+    "demo_line",
+]
 
 SCHEME = "openxpbms-demo"
 MOST_MODULES = 32
@@ -17,21 +29,51 @@ MOST_MODULES = 32
 def demo_line(url: str) -> VirtualLine:
     """Return the line, not started, of a URL such as openxpbms-demo://valence?modules=4.
 
-    `modules` from 1 to 32 (4 where it is missing) and `seed` for other serial numbers.
+    Every family takes `seed` (0 to 99, for other serial numbers and cells) and
+    `real_time` (true or false); valence takes `modules` (1 to 32, default 4).
     Raises ValueError that names what it does not understand.
     """
     parts = urlsplit(url)
-    if parts.scheme != SCHEME or parts.netloc != "valence":
-        raise ValueError(f"no such demo: {url}")
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    modules = _number(query.pop("modules", "4"), "modules", range(1, MOST_MODULES + 1))
-    seed = _number(query.pop("seed", "0"), "seed", range(100))
-    if query:
-        raise ValueError(f"unknown setting of a demo bus: {', '.join(query)}")
-    return VirtualLine(demo_modules(modules, seed))
+    if parts.scheme != SCHEME or parts.path.strip("/") or parts.fragment:
+        raise ValueError(f"no demo line: {url}")
+    if parts.netloc not in _FAMILIES:
+        known = ", ".join(_FAMILIES)
+        raise ValueError(f"no demo of '{parts.netloc}', only of: {known}")
+    options: dict[str, str] = {}
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name in options:
+            raise ValueError(f"{name} is given twice")
+        options[name] = text
+    seed = _number(options, "seed", range(100), 0)
+    real_time = _truth(options, "real_time", default=True)
+    devices = _FAMILIES[parts.netloc](options, seed)
+    if options:
+        raise ValueError(f"unknown setting of a demo line: {', '.join(options)}")
+    return VirtualLine(devices, real_time=real_time, seed=seed)
 
 
-def _number(text: str, name: str, allowed: range) -> int:
+def _valence(options: dict[str, str], seed: int) -> Sequence[Device]:
+    modules = _number(options, "modules", range(1, MOST_MODULES + 1), 4)
+    return demo_modules(modules, seed)
+
+
+# Each takes what it knows out of the options and returns its devices.
+_FAMILIES: dict[str, Callable[[dict[str, str], int], Sequence[Device]]] = {
+    "valence": _valence,
+}
+
+
+def _number(options: dict[str, str], name: str, allowed: range, default: int) -> int:
+    text = options.pop(name, str(default))
     if not text.isdecimal() or int(text) not in allowed:
-        raise ValueError(f"{name} must be from {allowed[0]} to {allowed[-1]}")
+        raise ValueError(
+            f"{name} must be a number from {allowed[0]} to {allowed[-1]}, not '{text}'"
+        )
     return int(text)
+
+
+def _truth(options: dict[str, str], name: str, *, default: bool) -> bool:
+    text = options.pop(name, str(default).lower())
+    if text not in ("true", "false"):
+        raise ValueError(f"{name} must be true or false, not '{text}'")
+    return text == "true"

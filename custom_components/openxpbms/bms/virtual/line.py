@@ -1,276 +1,279 @@
 """A virtual RS485 line behind a pseudo-terminal, with the timing of a real one.
 
-Whatever opens the pseudo-terminal talks to the devices as through an adapter: bytes
-take as long as their speed says, everyone hears everything, and settings are checked.
-On Linux the speed, CSTOPB, PARODD and CMSPAR of a pseudo-terminal stay visible to its
-other end, PARENB does not.
+Whatever opens the pseudo-terminal talks to the devices as through an adapter. Bytes
+take as long as their speed says, everyone hears everything, two who talk at a time
+garble each other, and what the client does wrong is remembered.
+
+Linux drops PARENB on a pseudo-terminal, but its other end sees the speed, CSTOPB,
+PARODD and CMSPAR that a client sets.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from functools import partial
 import os
 from pathlib import Path
 import random
 import termios
 import tty
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
-CMSPAR = 0o10000000000
-# Bytes further apart than this are not of the same frame, s.
+from .device import Answer, Device, Settings, Talker
+from .faults import Faults, noisy
+from .schedule import Schedule
+
+__all__ = ["GAP", "Answer", "Device", "Faults", "Settings", "Talker", "VirtualLine"]
+
+# Bytes further apart than this are not of the same frame, s. Longer than Modbus RTU's:
+# a client that writes byte by byte may be held up in between.
 GAP = 0.02
-_CHUNK = 8
+# An answer comes in pieces of a UART's FIFO.
+_CHUNK = 16
+# Not in Python's termios; the same on every Linux that Home Assistant runs on.
+_CMSPAR = 0o10000000000
 _SPEEDS = {
-    getattr(termios, name): int(name[1:])
-    for name in dir(termios)
+    value: int(name[1:])
+    for name, value in vars(termios).items()
     if name[0] == "B" and name[1:].isdigit()
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Speed in baud, bits of one byte on the wire, value of the bit after the data."""
-
-    baudrate: int
-    bits: int
-    ninth_bit: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Bytes that a device sends, `delay` s after the last byte it heard."""
-
-    data: bytes
-    delay: float
-
-
-class Device(Protocol):
-    """Anything on the line."""
-
-    complaints: list[str]
-
-    def hear(
-        self, data: bytes, settings: Settings, now: float, *, lenient: bool
-    ) -> Answer | bool:
-        """Hear all bytes since the last frame ended.
-
-        Returns an answer, True for a frame that needs none, False while `data` is no
-        whole frame.
-        """
-
-
-@dataclass(slots=True)
-class Faults:
-    """Probabilities per answer, from 0 to 1; `late_by` is a range in seconds.
-
-    A device's late answer holds up its later ones unless it `overtakes`.
-    """
-
-    noise: float = 0.0
-    lost: float = 0.0
-    late: float = 0.0
-    late_by: tuple[float, float] = (0.15, 0.4)
-    overtakes: bool = False
-
-
-@dataclass(slots=True)
 class VirtualLine:
-    """Devices on one line; `path` is what a program opens.
+    """Devices on one line; `path` is what a client opens.
 
-    `strict` garbles bytes whose speed is changed before they have left; programs that
-    close the port after the wake-up need it off. `real_time` off delivers at once.
-    `ignores_mark` makes an adapter that accepts mark parity and sends none, `echo` one
-    that hears itself. `link` is a symbolic link that follows the pseudo-terminal.
+    `strict` refuses bytes whose settings change before they have left; it must be off
+    for programs that close the port right after a wake-up. Without `real_time` nothing
+    takes time. `ignores_mark` makes an adapter that takes mark parity and sends none,
+    `echo` one that hears itself. `link` is a symbolic link that always points at the
+    pseudo-terminal, as those in /dev/serial/by-id do.
     """
 
-    devices: Iterable[Device]
-    strict: bool = True
-    real_time: bool = True
-    seed: int = 0
-    echo: bool = False
-    ignores_mark: bool = False
-    link: Path | None = None
-    faults: Faults = field(default_factory=Faults)
-    bytes_received: int = 0
-    path: str = ""
-    own_complaints: list[str] = field(default_factory=list)
-    _random: random.Random = field(init=False)
-    _master: int = -1
-    _slave: int = -1
-    _heard: bytes = b""
-    _heard_at: float = 0.0
-    _wire_free: float = 0.0
-    _answering_until: float = 0.0
-    _device_free: dict[int, float] = field(default_factory=dict)
-    _timers: set[asyncio.TimerHandle] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        """Seed the faults."""
-        self.devices = tuple(self.devices)
-        self._random = random.Random(self.seed)
-
-    @property
-    def complaints(self) -> list[str]:
-        """Everything wrong with what was sent, each thing once."""
-        all_of_them = [*self.own_complaints]
-        for device in self.devices:
-            all_of_them += device.complaints
-        return list(dict.fromkeys(all_of_them))
+    def __init__(
+        self,
+        devices: Iterable[Device],
+        *,
+        strict: bool = True,
+        real_time: bool = True,
+        seed: int = 0,
+        faults: Faults | None = None,
+        ignores_mark: bool = False,
+        echo: bool = False,
+        link: Path | None = None,
+    ) -> None:
+        """Nothing is there before `start`; `seed` makes faults repeatable."""
+        self.devices = list(devices)
+        self.strict = strict
+        self.real_time = real_time
+        self.faults = faults or Faults()
+        self.ignores_mark = ignores_mark
+        self.echo = echo
+        self.link = link
+        self.path = ""
+        self.bytes_received = 0
+        self.frames: deque[bytes] = deque(maxlen=1000)
+        self._complaints: list[str] = []
+        self._random = random.Random(seed)
+        self._plugged = False
 
     async def __aenter__(self) -> Self:
         """Start."""
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         """Stop."""
         await self.stop()
 
+    @property
+    def complaints(self) -> list[str]:
+        """Everything wrong with what was sent, each thing once."""
+        each = [self._complaints, *(device.complaints for device in self.devices)]
+        return list(dict.fromkeys(reason for some in each for reason in some))
+
     async def start(self) -> None:
-        """Make the pseudo-terminal; `path` is valid from now on."""
+        """Make the pseudo-terminal; `path` is valid from now on.
+
+        Raises OSError where the system has none to give.
+        """
+        assert not self._plugged, "the line runs already"
         self._master, self._slave = os.openpty()
-        # Our own end of the slave side stays open, so that a program may close and
+        # Our own end of the slave side stays open, so that a client may close its and
         # open it again.
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         self.path = os.ttyname(self._slave)
-        asyncio.get_running_loop().add_reader(self._master, self._read)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._master, self._read)
+        self._schedule = Schedule()
+        self._plugged = True
+        self._burst = b""
+        self._burst_settings = Settings(0, 0, ninth_bit=False)
+        # Until when the client sends, answers are due, what arrives is garbled.
+        self._client_until = self._answer_until = self._garbled_until = 0.0
+        self._held = bytearray()
+        self._held_until = 0.0
         if self.link is not None:
-            self.link.unlink(missing_ok=True)
-            self.link.symlink_to(self.path)
+            # A client that looks in between must not find it missing.
+            new = self.link.with_name(self.link.name + ".new")
+            new.unlink(missing_ok=True)
+            new.symlink_to(self.path)
+            new.replace(self.link)
+        for device in self.devices:
+            if isinstance(device, Talker):
+                self._schedule.at(self._loop.time(), partial(self._talk, device))
 
     async def stop(self) -> None:
-        """End; nothing is left behind."""
+        """End; leaves nothing behind. Does nothing where it is not running."""
         self.unplug()
 
     def unplug(self) -> None:
-        """Pull the adapter out: the pseudo-terminal goes away."""
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        if self._master >= 0:
-            asyncio.get_running_loop().remove_reader(self._master)
-            os.close(self._master)
-            os.close(self._slave)
-            self._master = self._slave = -1
-        self._heard = b""
+        """Pull the adapter out: the pseudo-terminal and the link go away."""
+        if not self._plugged:
+            return
+        self._plugged = False
+        self._end_burst()
+        self._schedule.close()
+        self._loop.remove_reader(self._master)
+        os.close(self._master)
+        os.close(self._slave)
         if self.link is not None:
             self.link.unlink(missing_ok=True)
 
     async def replug(self) -> None:
-        """Plug the adapter in again, perhaps under another path."""
+        """Plug the adapter in again, usually under another `path`."""
         await self.start()
 
     def inject(self, data: bytes) -> None:
-        """Put bytes on the wire now, as somebody else would."""
-        self._deliver(data)
+        """Put bytes on the wire now, as another master or a babbler would.
+
+        Only the client hears them, as sent with the settings that it has.
+        """
+        self._pass_to_client(data, self._loop.time(), self._settings())
 
     def _settings(self) -> Settings:
         attributes = termios.tcgetattr(self._master)
-        cflag, speed = attributes[2], attributes[4]
-        mark = bool(cflag & termios.PARODD and cflag & CMSPAR)
-        two_stop_bits = bool(cflag & termios.CSTOPB)
-        ninth_bit = two_stop_bits or (mark and not self.ignores_mark)
+        flags, speed = attributes[2], attributes[5]
+        mark = (
+            bool(flags & termios.PARODD and flags & _CMSPAR) and not self.ignores_mark
+        )
+        two_stop_bits = bool(flags & termios.CSTOPB)
         return Settings(
-            _SPEEDS.get(speed, speed), 10 + (mark or two_stop_bits), ninth_bit
+            _SPEEDS.get(speed, 0), 10 + mark + two_stop_bits, mark or two_stop_bits
         )
 
+    def _seconds(self, settings: Settings, count: int) -> float:
+        return settings.seconds(count) if self.real_time else 0.0
+
+    def _at(self, when: float, call: Callable[[], None]) -> None:
+        if self.real_time or when > self._loop.time():
+            self._schedule.at(when, call)
+        else:
+            call()
+
+    def _complain(self, reason: str, data: bytes) -> None:
+        self._complaints.append(f"{reason}: {data.hex(' ')}")
+
     def _read(self) -> None:
-        try:
-            data = os.read(self._master, 4096)
-        except OSError:  # pragma: no cover  the other end went in this very moment
-            return
-        now = asyncio.get_running_loop().time()
+        """The client handed bytes to its adapter."""
+        data = os.read(self._master, 4096)
         self.bytes_received += len(data)
         settings = self._settings()
-        if now < self._answering_until:
-            self.own_complaints.append("sent while an answer was on the wire")
-        if self.real_time:
-            start = max(now, self._wire_free)
-            self._wire_free = start + len(data) * settings.bits / settings.baudrate
-            self._at(self._wire_free, lambda: self._sent(data, settings))
-        else:
-            self._sent(data, settings)
-
-    def _sent(self, data: bytes, settings: Settings) -> None:
-        """The last of these bytes has left the adapter."""
-        if self.strict and self._settings() != settings:
-            self.own_complaints.append(
-                "line settings changed before all bytes had left"
-            )
-            data = bytes(byte ^ 0x5A for byte in data)
+        start = max(self._loop.time(), self._client_until)
+        end = self._client_until = start + self._seconds(settings, len(data))
+        if garbled := start < self._answer_until:
+            self._complain("sent while an answer was due", data)
+            self._garbled_until = end
         if self.echo:
-            self._deliver(data)
-        now = asyncio.get_running_loop().time()
-        if self._heard and now - self._heard_at > GAP:
-            self.own_complaints.append(f"no frame: {self._heard.hex(' ')}")
-            self._heard = b""
-        self._heard += data
-        self._heard_at = now
-        for number, device in enumerate(self.devices):
-            answer = device.hear(self._heard, settings, now, lenient=not self.strict)
-            if isinstance(answer, Answer):
-                self._answer(number, answer, settings)
-            if answer:
-                self._heard_at = 0.0
-        if not self._heard_at:
-            self._heard = b""
+            self._pass_to_client(data, start, settings)
+        self._at(end, partial(self._left, data, settings, end, garbled=garbled))
 
-    def _answer(self, number: int, answer: Answer, settings: Settings) -> None:
-        faults, chance = self.faults, self._random.random
-        now = asyncio.get_running_loop().time()
-        start = now + (answer.delay if self.real_time else 0.0)
+    def _left(
+        self, data: bytes, settings: Settings, end: float, *, garbled: bool
+    ) -> None:
+        """The last of these bytes went over the wire."""
+        if self.strict and self._settings() != settings:
+            self._complain("settings changed before these bytes had left", data)
+            garbled = True
+        if garbled or settings != self._burst_settings:
+            self._end_burst()
+        if garbled:
+            return
+        self._burst += data
+        self._burst_settings = settings
+        if self._heard(self._burst, settings, end):
+            self.frames.append(self._burst)
+            self._burst = b""
+        else:
+            self._schedule.at(end + GAP, partial(self._pause, end))
+
+    def _heard(self, data: bytes, settings: Settings, now: float) -> bool:
+        """Let every device hear what came; return whether it was a frame."""
+        taken = False
+        for device in self.devices:
+            answer = device.hear(data, settings, now, lenient=not self.strict)
+            if isinstance(answer, Answer):
+                end = self._say(answer, settings, now)
+                self._answer_until = max(self._answer_until, end)
+            taken = taken or bool(answer)
+        return taken
+
+    def _pause(self, end: float) -> None:
+        if end == self._client_until:
+            self._end_burst()
+
+    def _end_burst(self) -> None:
+        # A line that changes its speed or is let go looks like zeros.
+        if any(self._burst):
+            self._complain("no frame", self._burst)
+        self._burst = b""
+
+    def _talk(self, talker: Talker) -> None:
+        now = self._loop.time()
+        self._schedule.at(now + talker.interval, partial(self._talk, talker))
+        for speech in talker.speak(now):
+            now = self._say(speech, talker.settings, now)
+
+    def _say(self, answer: Answer, settings: Settings, at: float) -> float:
+        """Send what a device says from `at` on; return when its last byte is there."""
+        faults, chance = self.faults, self._random
         data = answer.data
-        if chance() < faults.lost:
-            return
-        if chance() < faults.noise:
-            data = self._noisy(data)
-        if chance() < faults.late:
-            start += self._random.uniform(*faults.late_by)
-        if not faults.overtakes:
-            start = max(start, self._device_free.get(number, 0.0))
-        per_byte = settings.bits / settings.baudrate if self.real_time else 0.0
-        end = start + per_byte * len(data)
-        self._device_free[number] = end
-        if end <= now:
-            self._deliver(data)
-            return
-        if self.real_time:
-            self._answering_until = max(self._answering_until, end)
+        start = at + (answer.delay if self.real_time else 0.0)
+        end = start + self._seconds(settings, len(data))
+        if chance.random() < faults.lost:
+            return end
+        if chance.random() < faults.noise:
+            data = noisy(data, chance)
+        if chance.random() < faults.late:
+            delay = chance.uniform(*faults.late_by)
+            if faults.overtakes:
+                start += delay
+            else:
+                self._held_until = max(self._held_until, end + delay)
+                self._schedule.at(end + delay, self._release)
+        self._pass_to_client(data, start, settings)
+        return end
+
+    def _pass_to_client(self, data: bytes, start: float, settings: Settings) -> None:
         for at in range(0, len(data), _CHUNK):
             chunk = data[at : at + _CHUNK]
-            when = start + per_byte * (at + len(chunk))
-            self._at(when, lambda chunk=chunk: self._deliver(chunk))  # type: ignore[misc]
+            due = start + self._seconds(settings, at + len(chunk))
+            self._at(due, partial(self._arrived, chunk, settings.baudrate, due))
 
-    def _noisy(self, data: bytes) -> bytes:
-        pick, at = self._random, self._random.randrange(len(data))
-        kind = pick.randrange(4)
-        if kind == 0:
-            return (
-                data[:at] + bytes((data[at] ^ pick.randrange(1, 256),)) + data[at + 1 :]
-            )
-        if kind == 1:
-            return data[:at] + data[at + 1 :]
-        if kind == 2:
-            return data[:at] + pick.randbytes(1) + data[at:]
-        return pick.randbytes(pick.randrange(1, 6)) + data
+    def _arrived(self, chunk: bytes, baudrate: int, due: float) -> None:
+        """A piece went over the wire and is in the adapter."""
+        if due <= self._garbled_until or self._settings().baudrate != baudrate:
+            chunk = self._random.randbytes(len(chunk))
+        self._held += chunk
+        self._release()
 
-    def _deliver(self, data: bytes) -> None:
-        if self._master >= 0:
-            os.write(self._master, data)
-
-    def _at(self, when: float, act: Callable[[], None]) -> None:
-        def fire() -> None:
-            self._timers.discard(timer)
-            act()
-
-        timer = asyncio.get_running_loop().call_at(when, fire)
-        self._timers.add(timer)
+    def _release(self) -> None:
+        """Give the client all that is not held up any more."""
+        if self._loop.time() >= self._held_until:
+            # With nobody reading, the buffer overruns as any adapter's does.
+            with suppress(BlockingIOError):
+                os.write(self._master, self._held)
+            self._held.clear()

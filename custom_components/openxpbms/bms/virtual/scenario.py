@@ -1,4 +1,4 @@
-"""A demo bank that lives: it charges and discharges, and no two modules are alike."""
+"""A demo bank that lives: it is charged and discharged, no two modules are alike."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ import random
 
 from .valence import VirtualModule
 
-# One charge and one discharge, s.
-PERIOD = 900.0
-CAPACITY = 138.0
-RESISTANCE = 0.0006
-# Open-circuit voltage of a LiFePO4 cell over its state of charge, V.
+# One charge and one discharge, s; it begins in the middle of charging.
+PERIOD = 1200.0
+_FIRST = PERIOD / 8
+# Resistance of a cell, Ohm, and time in which temperatures settle, s.
+RESISTANCE = 0.0008
+_SETTLING = 600.0
+# Cells so far above the lowest are bled, V, while the lowest is not flat.
+_SPREAD = 0.02
+_BLED_ABOVE = 3.28
+# State of charge in % and open-circuit voltage in V of a LiFePO4 cell.
 _CURVE = (
     (0, 2.6),
     (5, 3.05),
@@ -22,89 +27,99 @@ _CURVE = (
     (40, 3.28),
     (70, 3.31),
     (95, 3.34),
+    (100, 3.45),
 )
-_FULL = 3.45
+
+
+def cell_voltage(soc: float, current: float) -> float:
+    """Return the V of a cell at `soc` % with `current` A, positive while charging."""
+    (low, at_low), (high, at_high) = next(
+        pair for pair in pairwise(_CURVE) if soc <= pair[1][0]
+    )
+    rest = at_low + (at_high - at_low) * (soc - low) / (high - low)
+    return rest + RESISTANCE * current
 
 
 @dataclass(slots=True)
 class Scenario:
-    """Moves one module's values on to the time it is asked at."""
+    """Moves a module's values on to the time it is asked at.
 
-    base_soc: float
-    amplitude: float
+    `capacity` in Ah, `peak` current in A, `warmth` of the cells at rest in °C. Values
+    are moved, not set: what somebody sets from outside has its lasting effect, but for
+    the current and the cells being bled, which follow from the rest.
+    """
+
+    capacity: float
+    peak: float
     warmth: float
-    offsets: list[float]
-    balances: bool
-    noise: random.Random
-    started: float | None = field(default=None)
+    _began: float | None = field(default=None, init=False)
+    _at: float = field(default=0.0, init=False)
+    _level: float = field(default=0.0, init=False)
 
     def __call__(self, module: VirtualModule, now: float) -> None:
-        """Set the values of time `now`, in s."""
-        if self.started is None:
-            self.started = now
-        phase = 2 * math.pi * (now - self.started) / PERIOD
-        current = self.amplitude * math.sin(phase)
-        charged = self.amplitude * PERIOD / (2 * math.pi) * (1 - math.cos(phase)) / 3600
-        module.current = round(current + self.noise.gauss(0, 0.03), 2)
-        module.soc = round(min(100.0, self.base_soc + 100 * charged / CAPACITY), 1)
-        rest = _open_circuit(module.soc) + current * RESISTANCE
-        module.cell_voltages = [
-            round(rest + offset + self.noise.gauss(0, 0.0004), 3)
-            for offset in self.offsets
-        ]
-        heat = self.warmth + 1.5 * math.sin(phase / 2) ** 2
+        """Move on to the time `now`, in s."""
+        if self._began is None:
+            self._began = now - _FIRST
+            self._at = _FIRST
+            self._level = cell_voltage(module.soc, 0.0)
+        before, self._at = self._at, now - self._began
+        module.current = self.peak * math.sin(_phase(self._at))
+        charged = math.cos(_phase(before)) - math.cos(_phase(self._at))
+        amp_hours = self.peak * PERIOD / (2 * math.pi) / 3600 * charged
+        soc = module.soc + 100 * amp_hours / self.capacity
+        module.soc = min(max(soc, 0.0), 100.0)
+        self._move_voltages(module)
+        self._move_temperatures(module, self._at - before)
+
+    def _move_voltages(self, module: VirtualModule) -> None:
+        before, self._level = self._level, cell_voltage(module.soc, module.current)
+        cells = [volts + self._level - before for volts in module.cell_voltages]
+        bled = {n for n, volts in enumerate(cells, 1) if volts > min(cells) + _SPREAD}
+        module.cell_voltages = cells
+        module.balancing = bled if min(cells) > _BLED_ABOVE else set()
+
+    def _move_temperatures(self, module: VirtualModule, seconds: float) -> None:
+        share = 1 - math.exp(-seconds / _SETTLING)
+        warmth = self.warmth + 2 * (module.current / self.peak) ** 2
         module.cell_temperatures = [
-            round(heat + 0.4 * cell + self.noise.gauss(0, 0.02), 2)
-            for cell in range(module.cells)
+            degrees + share * (warmth + 0.3 * number - degrees)
+            for number, degrees in enumerate(module.cell_temperatures)
         ]
-        module.pcb_temperature = round(heat + 3.2, 2)
-        highest = max(range(module.cells), key=module.cell_voltages.__getitem__)
-        module.balancing = {highest + 1} if self.balances else set()
+        module.pcb_temperature += share * (warmth + 4 - module.pcb_temperature)
 
 
-def _open_circuit(soc: float) -> float:
-    points = (*_CURVE, (100, _FULL))
-    for (low, at_low), (high, at_high) in pairwise(points):
-        if soc <= high:
-            return at_low + (at_high - at_low) * (soc - low) / (high - low)
-    return _FULL
+def _phase(seconds: float) -> float:
+    return 2 * math.pi * seconds / PERIOD
 
 
-# Balancing, warm, low, ordinary: state of charge, A, °C, what one cell is ahead, V.
-_STATES = (
-    (93.0, 24.0, 23.0, 0.041, True),
-    (64.0, 38.0, 47.5, 0.004, False),
-    (9.0, 20.0, 19.0, -0.028, False),
-    (58.0, 30.0, 21.5, 0.003, False),
-)
-_KINDS = (("7", 2, 4), ("7", 2, 4), ("1", 1, 4), ("V", 2, 6))
+# Balancing, warm, ordinary, low: state of charge, °C, V that the second cell is ahead.
+_STATES = ((94.0, 23.0, 0.04), (64.0, 47.5, 0.0), (58.0, 21.5, 0.0), (6.0, 19.0, -0.06))
+# Model code, revision, cells, Ah: U27-12XP, U1-12XP, UEV-18XP, U24-12XP.
+_KINDS = (("7", 2, 4, 138.0), ("1", 1, 4, 40.0), ("V", 2, 6, 69.0), ("4", 2, 4, 110.0))
 
 
 def demo_modules(count: int, seed: int = 0) -> list[VirtualModule]:
     """Return `count` modules at the addresses from 1; four states take turns."""
-    modules = []
-    for number in range(count):
-        soc, amplitude, warmth, ahead, balances = _STATES[number % len(_STATES)]
-        model, revision, cells = _KINDS[number % len(_KINDS)]
-        noise = random.Random(f"{seed}/{number}")
-        offsets = [noise.gauss(0, 0.0012) for _ in range(cells)]
-        offsets[2] += ahead
-        serial = (
-            f"{20101 + 100 * seed + number:05d}"
-            if revision == 1
-            else f"1044{10461 + 100 * seed + number:05d}"
-        )
-        modules.append(
-            VirtualModule(
-                number + 1,
-                serial=serial,
-                model=model,
-                revision=revision,
-                cells=cells,
-                cycles=180 + 37 * number,
-                before_answer=Scenario(
-                    soc, amplitude, warmth, offsets, balances, noise
-                ),
-            )
-        )
-    return modules
+    return [_demo_module(address, seed) for address in range(1, count + 1)]
+
+
+def _demo_module(address: int, seed: int) -> VirtualModule:
+    chance = random.Random(f"{seed}/{address}")
+    soc, warmth, ahead = _STATES[(address - 1) % len(_STATES)]
+    model, revision, cells, capacity = _KINDS[(address - 1) % len(_KINDS)]
+    voltages = [cell_voltage(soc, 0.0) + chance.gauss(0, 0.0015) for _ in range(cells)]
+    voltages[1] += ahead
+    unit = 100 * seed + address
+    return VirtualModule(
+        address,
+        serial=f"{20100 + unit:05d}" if revision == 1 else f"1044{10460 + unit:05d}",
+        model=model,
+        revision=revision,
+        cells=cells,
+        cell_voltages=voltages,
+        cell_temperatures=[warmth + 0.3 * cell for cell in range(cells)],
+        pcb_temperature=warmth + 4,
+        soc=soc,
+        cycles=180 + 37 * address,
+        before_answer=Scenario(capacity, capacity / 4, warmth),
+    )

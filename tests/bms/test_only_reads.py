@@ -1,0 +1,140 @@
+"""Valence modules are only ever read: the wake-up and function 3, nothing else."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Awaitable, Callable
+import inspect
+
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+from custom_components.openxpbms.bms import rounds as rounds_module
+from custom_components.openxpbms.bms import valence
+from custom_components.openxpbms.bms.errors import BusError
+from custom_components.openxpbms.bms.frame import crc16
+from custom_components.openxpbms.bms.registers import Block
+from custom_components.openxpbms.bms.rounds import Rounds
+from custom_components.openxpbms.bms.valence import WAKE, LineMode, Valence, request
+
+from .conftest import MakeBus, MakeLine, Recorder, identity, module
+
+TREE = ast.parse(inspect.getsource(valence))
+
+
+def calls(name: str) -> list[ast.Call]:
+    """Return all calls of a function or method in valence.py."""
+    return [
+        node
+        for node in ast.walk(TREE)
+        if isinstance(node, ast.Call)
+        and name in (getattr(node.func, "id", ""), getattr(node.func, "attr", ""))
+    ]
+
+
+@given(st.integers(0, 255), st.integers(0, 0xFFFF), st.integers(1, 125))
+def test_a_request_is_function_3_whatever_is_asked(
+    address: int, register: int, count: int
+) -> None:
+    frame = request(address, Block(register, count)).encoded
+    assert len(frame) == 10
+    assert frame[1] == 3
+
+
+def test_the_file_builds_requests_in_one_place_only() -> None:
+    [made] = calls("Request")
+    [function] = [
+        node
+        for node in TREE.body
+        if isinstance(node, ast.FunctionDef) and node.name == "request"
+    ]
+    assert made in ast.walk(function)
+    assert ast.unparse(made.args[1]) == "READ_HOLDING"
+
+
+def test_the_file_sends_by_asking_and_waking_only() -> None:
+    sent = {name: calls(name) for name in ("exchange", "broadcast")}
+    [exchange], [broadcast] = sent["exchange"], sent["broadcast"]
+    assert ast.unparse(exchange.args[0]) == "request(address, block)"
+    assert ast.unparse(broadcast.args[0]) == "WAKE"
+    for keyword in exchange.keywords:
+        assert {ast.unparse(call.func) for call in _calls_in(keyword)} == {"request"}
+    for other in ("write", "replace", "with_crc", "setattr", "getattr"):
+        assert calls(other) == []
+
+
+def _calls_in(node: ast.AST) -> list[ast.Call]:
+    return [part for part in ast.walk(node) if isinstance(part, ast.Call)]
+
+
+def test_the_file_knows_no_writing_function() -> None:
+    imported = {
+        alias.name
+        for node in ast.walk(TREE)
+        if isinstance(node, ast.ImportFrom) and node.module == "frame"
+        for alias in node.names
+    }
+    assert imported == {"READ_HOLDING", "Request"}
+    assigned = [
+        node
+        for node in ast.walk(TREE)
+        if isinstance(node, ast.Name | ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and ast.unparse(node).split(".")[-1] in ("WAKE", "READ_HOLDING", "Request")
+    ]
+    assert [ast.unparse(node) for node in assigned] == ["WAKE"]
+
+
+def test_rounds_send_nothing_by_themselves() -> None:
+    source = inspect.getsource(rounds_module)
+    for word in ("exchange", "broadcast", "Request", ".write"):
+        assert word not in source
+
+
+@pytest.mark.usefixtures("short_pauses")
+async def test_every_byte_ever_sent_is_the_wake_up_or_a_read(
+    make_line: MakeLine, make_bus: MakeBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(valence, "AWAKE", 0.1)
+    modules = [
+        module(1, silent=True),
+        module(2, revision=1, serial="00461"),
+        module(3, model="X", cells=6),
+    ]
+    recorder = Recorder()
+    line = await make_line(recorder, *modules)
+    family = Valence(make_bus(line.path), LineMode.MARK)
+    who = [identity(one) for one in modules]
+    done: dict[str, Callable[[], Awaitable[object]]] = {
+        "open": family.open,
+        "listen": lambda: family.listen(0.01),
+        "wake": family.wake,
+        "scan": lambda: family.scan(range(1, 5)),
+        "identify": lambda: family.identify(3),
+        "read": lambda: family.read(who[2]),
+        "read_history": lambda: family.read_history(who[2]),
+    }
+    everything = inspect.getmembers(Valence, inspect.iscoroutinefunction)
+    assert {name for name, _ in everything if name[0] != "_"} == set(done)
+    for act in done.values():
+        await act()
+    with pytest.raises(BusError):
+        await family.read(who[0])
+    for one in who:
+        await family.read_history(one)
+    rounds = Rounds(family, who)
+    for _ in range(3):
+        await rounds.round()
+    frames = recorder.heard
+    assert len(frames) > 50
+    assert sum(len(data) for data, _ in frames) == line.bytes_received
+    for data, settings in frames:
+        if data != WAKE:
+            assert settings.baudrate == 115200
+            assert data[1] == 3
+            assert len(data) == 10
+            assert crc16(data[:6]) == int.from_bytes(data[6:8], "little")
+        else:
+            assert settings.baudrate == 9600
+    assert line.complaints == []

@@ -1,0 +1,664 @@
+"""Round after round over a line with virtual modules."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+import time
+from typing import Any
+
+import pytest
+
+from custom_components.openxpbms.bms import bus as bus_module
+from custom_components.openxpbms.bms import rounds as rounds_module
+from custom_components.openxpbms.bms import valence
+from custom_components.openxpbms.bms.errors import (
+    BusError,
+    DoubtfulAnswer,
+    ForeignMaster,
+    GarbledAnswer,
+    NoAnswer,
+    PortGone,
+    PortMissing,
+    WrongBattery,
+)
+from custom_components.openxpbms.bms.reading import History, Identity, Reading
+from custom_components.openxpbms.bms.rounds import Battery, Rounds
+from custom_components.openxpbms.bms.valence import (
+    CYCLES,
+    DURATIONS,
+    EXTREMES,
+    SUMMARY,
+    Valence,
+    request,
+)
+from custom_components.openxpbms.bms.virtual import VirtualLine, VirtualModule
+from custom_components.openxpbms.bms.virtual.line import Answer, Settings
+
+from .conftest import (
+    MakeBus,
+    MakeLine,
+    Recorder,
+    asked,
+    babble,
+    expected,
+    identity,
+    module,
+    wakes,
+)
+
+pytestmark = pytest.mark.usefixtures("short_pauses", "short_doubts")
+
+
+@pytest.fixture
+def short_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget unanswered questions soon; a silent module is asked many times here."""
+    assert bus_module.OWED_FOR == 3.0
+    monkeypatch.setattr(bus_module, "OWED_FOR", SETTLED)
+
+
+@pytest.fixture
+def make_rounds(make_bus: MakeBus) -> Any:
+    """Make rounds over some modules of a line."""
+
+    def make(
+        line: VirtualLine, *modules: VirtualModule, url: str = "", **settings: Any
+    ) -> Rounds:
+        family = Valence(make_bus(url or line.path, **settings))
+        return Rounds(family, [identity(one) for one in modules])
+
+    return make
+
+
+type MakeRounds = Any
+
+# After so long, s, no unanswered question is owed any more.
+SETTLED = 0.2
+
+
+def readings(rounds: Rounds) -> list[Reading | None]:
+    """Return what the batteries have now."""
+    return [battery.reading for battery in rounds.batteries]
+
+
+def times_asked(recorder: Recorder, address: int) -> int:
+    """Return how often a module's summary was asked for."""
+    return asked(recorder).count((address, SUMMARY.register, SUMMARY.count))
+
+
+async def test_a_round_wakes_the_modules_and_reads_them_all(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    recorder, modules = Recorder(), [module(1), module(2, cells=6, current=-12.5)]
+    line = await make_line(recorder, *modules)
+    rounds = make_rounds(line, *modules)
+    before = time.monotonic()
+    await rounds.round()
+    assert readings(rounds) == [expected(one) for one in modules]
+    for battery in rounds.batteries:
+        assert not battery.silent
+        assert battery.error is None
+        assert battery.read_at >= before
+    assert wakes(recorder) == 1
+    assert [times_asked(recorder, address) for address in (1, 2)] == [1, 1]
+    assert line.complaints == []
+
+
+async def test_values_are_those_of_the_round(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    one = module(1)
+    rounds = make_rounds(await make_line(one), one)
+    for current in (1.0, -2.0, 0.0):
+        one.current = current
+        await rounds.round()
+        assert rounds.batteries[0].reading.current == current
+
+
+async def test_modules_are_woken_again_only_after_a_pause(
+    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(valence, "AWAKE", 0.1)
+    recorder, one = Recorder(), module(1, quiet=0.1)
+    rounds = make_rounds(await make_line(recorder, one), one)
+    await rounds.round()
+    await rounds.round()
+    assert wakes(recorder) == 1
+    await asyncio.sleep(0.12)
+    await rounds.round()
+    assert wakes(recorder) == 2
+    assert readings(rounds) == [expected(one)]
+
+
+async def test_a_bus_without_batteries_is_left_in_peace(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    line = await make_line()
+    rounds = make_rounds(line)
+    await rounds.round()
+    assert rounds.bus.is_open
+    assert line.bytes_received == 0
+
+
+async def test_a_silent_battery_is_nobody_elses_trouble(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    modules = [module(1), module(2), module(3)]
+    line = await make_line(*modules)
+    rounds = make_rounds(line, *modules)
+    await rounds.round()
+    modules[1].silent = True
+    for _ in range(3):
+        await rounds.round()
+        assert readings(rounds) == [expected(modules[0]), None, expected(modules[2])]
+        battery = rounds.batteries[1]
+        assert battery.silent
+        # The silence, and not the doubt that follows from it.
+        assert type(battery.error) is NoAnswer
+    modules[1].silent = False
+    await asyncio.sleep(SETTLED)
+    await rounds.round()
+    assert readings(rounds) == [expected(one) for one in modules]
+    assert rounds.batteries[1].error is None
+    assert rounds.batteries[1].tries == 0
+
+
+async def test_one_lost_answer_costs_no_reading(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    recorder, modules = Recorder(), [module(1), module(2)]
+    lossy = Lossy(modules[0])
+    rounds = make_rounds(await make_line(recorder, lossy, modules[1]), *modules)
+    await rounds.round()
+    for lost in range(5):
+        lossy.lose = lost
+        await rounds.round()
+        assert lossy.lose is None
+        assert readings(rounds) == [expected(one) for one in modules]
+    # The wake-up of the beginning, and one in each round that lost an answer.
+    assert wakes(recorder) == 6
+
+
+async def test_a_battery_that_lost_an_answer_is_asked_again_without_a_pause(
+    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = [module(1), module(2)]
+    lossy = Lossy(modules[0])
+    rounds = make_rounds(await make_line(lossy, modules[1]), *modules)
+    await rounds.round()
+    monkeypatch.setattr(rounds_module, "WAKE_PAUSES", (30.0, 30.0))
+    lossy.lose = 0
+    await rounds.round()
+    assert readings(rounds) == [expected(one) for one in modules]
+
+
+@dataclass
+class Lossy:
+    """A module one of whose answers is lost: the next one where `lose` is 0."""
+
+    module: VirtualModule
+    lose: int | None = None
+    complaints: list[str] = field(default_factory=list)
+
+    def hear(
+        self, data: bytes, settings: Settings, now: float, *, lenient: bool
+    ) -> Answer | bool:
+        """Count down to the answer that is lost."""
+        answer = self.module.hear(data, settings, now, lenient=lenient)
+        if not isinstance(answer, Answer) or self.lose is None:
+            return answer
+        self.lose = self.lose - 1 if self.lose else None
+        return True if self.lose is None else answer
+
+
+async def test_an_adapter_that_hears_itself_is_no_trouble(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    modules = [module(1), module(2, silent=True)]
+    rounds = make_rounds(await make_line(*modules, echo=True), *modules)
+    for _ in range(2):
+        await rounds.round()
+        assert readings(rounds) == [expected(modules[0]), None]
+    assert rounds.bus.counters.echoes == rounds.bus.counters.exchanges
+    assert type(rounds.batteries[1].error) is NoAnswer
+
+
+async def test_a_module_that_fell_asleep_is_woken_within_the_round(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    recorder, modules = Recorder(), [module(1), module(2)]
+    rounds = make_rounds(await make_line(recorder, *modules), *modules)
+    await rounds.round()
+    modules[0].fall_asleep()
+    await rounds.round()
+    assert readings(rounds) == [expected(one) for one in modules]
+    assert wakes(recorder) == 2
+
+
+async def test_however_many_are_silent_a_round_wakes_once_more_at_most(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    recorder, modules = Recorder(), [module(n, silent=n > 1) for n in range(1, 5)]
+    rounds = make_rounds(await make_line(recorder, *modules), *modules)
+    await rounds.round()
+    assert wakes(recorder) == 2  # the one of the beginning, and one more
+    await rounds.round()
+    assert wakes(recorder) == 3
+    assert readings(rounds) == [expected(modules[0]), None, None, None]
+
+
+async def test_all_modules_asleep_are_woken_by_and_by(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    modules = [module(1), module(2)]
+    rounds = make_rounds(await make_line(*modules), *modules)
+    await rounds.round()
+    for one in modules:
+        one.silent = True
+    await rounds.round()
+    await rounds.round()
+    assert readings(rounds) == [None, None]
+    for one in modules:
+        one.silent = False
+        one.fall_asleep()
+    await asyncio.sleep(SETTLED)
+    await rounds.round()
+    await rounds.round()
+    assert readings(rounds) == [expected(one) for one in modules]
+
+
+async def test_the_pause_after_a_wake_up_grows_at_the_second_try(
+    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert valence.WAKE_PAUSES != (0.5, 1.0)  # these are shortened for the tests
+    monkeypatch.setattr(rounds_module, "WAKE_PAUSES", (0.01, 0.7))
+    monkeypatch.setattr(bus_module, "OWED_FOR", 0.01)
+    one = module(1, wake_time=0.5)
+    rounds = make_rounds(await make_line(one), one)
+    await rounds.round()
+    assert readings(rounds) == [None]
+    await rounds.round()
+    assert readings(rounds) == [expected(one)]
+
+
+async def test_a_module_silent_for_a_minute_is_asked_every_10_s_only(
+    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (rounds_module.EAGER, rounds_module.RARE) == (60.0, 10.0)
+    monkeypatch.setattr(rounds_module, "EAGER", 0.5)
+    monkeypatch.setattr(rounds_module, "RARE", 0.4)
+    monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
+    recorder, modules = Recorder(), [module(1), module(2, silent=True)]
+    rounds = make_rounds(await make_line(recorder, *modules), *modules)
+    start = time.monotonic()
+    await rounds.round()
+    before = times_asked(recorder, 2)
+    for number in range(1, 4):
+        await rounds.round()
+        assert times_asked(recorder, 2) == before + number
+    await asyncio.sleep(max(0.0, start + 0.6 - time.monotonic()))
+    await rounds.round()
+    before = times_asked(recorder, 2)
+    for _ in range(5):
+        await rounds.round()
+    assert times_asked(recorder, 2) == before
+    await asyncio.sleep(0.4)
+    modules[1].silent = False
+    await rounds.round()
+    assert times_asked(recorder, 2) == before + 1
+    assert readings(rounds) == [expected(one) for one in modules]
+
+
+async def test_nobody_waits_longer_than_a_second_for_a_sleeper(
+    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rounds_module.ROUND_LIMIT < 1.0
+    monkeypatch.setattr(rounds_module, "ROUND_LIMIT", 0.4)
+    monkeypatch.setattr(rounds_module, "WAKE_PAUSES", (0.5, 0.5))
+    monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
+    modules = [module(1), module(2, wake_time=0.3)]
+    rounds = make_rounds(await make_line(*modules), *modules)
+    await rounds.round()
+    await asyncio.sleep(0.3)
+    await rounds.round()
+    assert readings(rounds) == [expected(one) for one in modules]
+    modules[1].fall_asleep()
+    start = time.monotonic()
+    await rounds.round()
+    assert time.monotonic() - start < 0.4
+    assert readings(rounds) == [expected(modules[0]), None]
+    await asyncio.sleep(0.5)
+    await rounds.round()
+    assert readings(rounds) == [expected(one) for one in modules]
+
+
+async def test_where_time_is_short_silent_batteries_take_turns(
+    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds_module, "ROUND_LIMIT", 0.0)
+    monkeypatch.setattr(rounds_module, "WAKE_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
+    recorder, modules = Recorder(), [module(n) for n in range(1, 5)]
+    rounds = make_rounds(await make_line(recorder, *modules), *modules)
+    await rounds.round()
+    for one in modules[1:]:
+        one.silent = True
+
+    async def who_is_asked() -> list[int]:
+        before = len(asked(recorder))
+        await rounds.round()
+        return [ask[0] for ask in asked(recorder)[before:] if ask[0] > 1]
+
+    assert await who_is_asked() == [2, 3, 4]  # they have just fallen silent
+    for _ in range(2):
+        assert [await who_is_asked() for _ in range(3)] == [[2], [3], [4]]
+    modules[2].silent = False
+    assert [await who_is_asked() for _ in range(2)] == [[2], [3] * 5]
+    assert readings(rounds) == [expected(modules[0]), None, expected(modules[2]), None]
+
+
+async def test_where_no_other_battery_waits_the_sleeper_is_waited_for(
+    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds_module, "ROUND_LIMIT", 0.1)
+    monkeypatch.setattr(rounds_module, "WAKE_PAUSES", (0.3, 0.3))
+    monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
+    one = module(1)
+    rounds = make_rounds(await make_line(one), one)
+    await rounds.round()
+    one.fall_asleep()
+    await rounds.round()
+    assert readings(rounds) == [expected(one)]
+
+
+async def test_a_silent_battery_is_woken_again_after_a_long_pause(
+    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A bus that is asked often enough to be awake, and one battery asked rarely.
+    monkeypatch.setattr(rounds_module, "AWAKE", 0.2)
+    monkeypatch.setattr(rounds_module, "EAGER", 0.0)
+    monkeypatch.setattr(rounds_module, "RARE", 0.3)
+    monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
+    modules = [module(1), module(2, silent=True)]
+    recorder = Recorder()
+    rounds = make_rounds(await make_line(recorder, *modules), *modules)
+    await rounds.round()
+    await asyncio.sleep(0.32)
+    await rounds.round()
+    modules[1].silent = False
+    modules[1].fall_asleep()
+    before = wakes(recorder)
+    await asyncio.sleep(0.32)
+    await rounds.round()
+    assert wakes(recorder) == before + 1
+    assert readings(rounds) == [expected(one) for one in modules]
+    modules[1].silent = True
+    for _ in range(2):
+        await asyncio.sleep(0.32)
+        await rounds.round()
+    assert wakes(recorder) == before + 3
+
+
+async def test_another_module_at_the_address_has_no_reading(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    modules = [module(1), module(2)]
+    rounds = make_rounds(await make_line(*modules), *modules)
+    await rounds.round()
+    known, modules[1].serial = modules[1].serial, "114400999"
+    await rounds.round()
+    assert readings(rounds) == [expected(modules[0]), None]
+    assert isinstance(rounds.batteries[1].error, WrongBattery)
+    modules[1].serial = known
+    await rounds.round()
+    assert readings(rounds) == [expected(one) for one in modules]
+
+
+async def test_the_first_reading_after_a_silence_needs_the_known_serial_number(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    one = module(1)
+    rounds = make_rounds(await make_line(one), one)
+    await rounds.round()
+    known, one.silent = one.serial, True
+    await rounds.round()
+    one.silent, one.serial = False, "114400999"
+    await asyncio.sleep(SETTLED)
+    await rounds.round()
+    assert readings(rounds) == [None]
+    assert isinstance(rounds.batteries[0].error, WrongBattery)
+    one.serial = known
+    await rounds.round()
+    assert readings(rounds) == [expected(one)]
+
+
+# History
+
+
+def histories(rounds: Rounds) -> list[int | None]:
+    """Return the cycle counts that are known."""
+    return [battery.history.cycles for battery in rounds.batteries]
+
+
+async def test_each_round_reads_the_history_of_one_battery(
+    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rounds_module.HISTORY_EVERY == 600.0
+    monkeypatch.setattr(rounds_module, "HISTORY_EVERY", 0.5)
+    recorder, modules = Recorder(), [module(1, cycles=11), module(2, cycles=12)]
+    rounds = make_rounds(await make_line(recorder, *modules), *modules)
+    for known in ([11, None], [11, 12], [11, 12]):
+        await rounds.round()
+        assert histories(rounds) == known
+    assert [ask[1:] for ask in asked(recorder)].count((0x12, 2)) == 2
+    modules[0].cycles = 13
+    await asyncio.sleep(0.5)
+    await rounds.round()
+    assert histories(rounds) == [13, 12]
+
+
+async def test_history_is_read_even_if_every_round_begins_with_a_wake_up(
+    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(valence, "AWAKE", 0.0)
+    recorder, one = Recorder(), module(1)
+    rounds = make_rounds(await make_line(recorder, one), one)
+    await rounds.round()
+    await rounds.round()
+    assert wakes(recorder) == 2
+    assert histories(rounds) == [100]
+
+
+async def test_a_round_with_trouble_reads_no_history(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    modules = [module(1), module(2, silent=True)]
+    rounds = make_rounds(await make_line(*modules), *modules)
+    await rounds.round()
+    assert histories(rounds) == [None, None]
+    # The silent one is trouble no more when it has been silent before.
+    await rounds.round()
+    assert histories(rounds) == [100, None]
+
+
+async def test_what_a_history_does_not_tell_this_time_is_kept(
+    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds_module, "HISTORY_EVERY", 0.0)
+    monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
+    one = module(1, cycles=11)
+    deaf = DeafFor(one)
+    rounds = make_rounds(await make_line(deaf), one)
+    await rounds.round()
+    one.cycles, one.lifetime.resets, one.lifetime.highest_temperature = 12, 9, 50.5
+    deaf.registers = {EXTREMES.register, DURATIONS.register}
+    await rounds.round()
+    history = rounds.batteries[0].history
+    assert history.cycles == 12
+    assert history.highest_temperature == 41.5
+    assert history.reset_count == 3
+    deaf.registers = {CYCLES.register}
+    await rounds.round()
+    assert rounds.batteries[0].history.cycles == 12
+
+
+@dataclass
+class DeafFor:
+    """A module that does not answer for some registers."""
+
+    module: VirtualModule
+    registers: set[int] = field(default_factory=set)
+    complaints: list[str] = field(default_factory=list)
+
+    def hear(
+        self, data: bytes, settings: Settings, now: float, *, lenient: bool
+    ) -> Answer | bool:
+        """Pass on the rest."""
+        if len(data) == 10 and int.from_bytes(data[2:4], "big") in self.registers:
+            return True
+        return self.module.hear(data, settings, now, lenient=lenient)
+
+
+def test_no_history_is_known_at_the_beginning() -> None:
+    one = identity(module(1))
+    assert Battery(one).history == History()
+    assert not Battery(one).silent
+
+
+# The whole bus
+
+
+async def test_a_port_that_is_pulled_out_takes_all_readings_with_it(
+    make_line: MakeLine, make_rounds: MakeRounds, tmp_path_factory: Any
+) -> None:
+    link = tmp_path_factory.mktemp("by-id") / "adapter"
+    modules = [module(1), module(2)]
+    line = await make_line(*modules, link=link)
+    rounds = make_rounds(line, *modules, url=str(link))
+    await rounds.round()
+    line.unplug()
+    await asyncio.sleep(0.02)
+    with pytest.raises(PortMissing):
+        await rounds.round()
+    assert readings(rounds) == [None, None]
+    for battery in rounds.batteries:
+        assert isinstance(battery.error, PortMissing)
+        assert battery.silent
+    await line.replug()
+    await rounds.round()
+    assert readings(rounds) == [expected(one) for one in modules]
+    assert [battery.error for battery in rounds.batteries] == [None, None]
+
+
+async def test_a_port_that_is_pulled_out_in_a_round_takes_its_readings_too(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    modules = [module(1), module(2, silent=True)]
+    line = await make_line(*modules)
+    rounds = make_rounds(line, *modules)
+    running = asyncio.create_task(rounds.round())
+    while rounds.batteries[0].reading is None:
+        await asyncio.sleep(0.002)
+    line.unplug()
+    with pytest.raises(PortGone):
+        await running
+    assert readings(rounds) == [None, None]
+
+
+async def test_after_the_bus_was_away_a_battery_is_asked_at_once(
+    make_line: MakeLine,
+    make_rounds: MakeRounds,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: Any,
+) -> None:
+    monkeypatch.setattr(rounds_module, "EAGER", 0.0)
+    monkeypatch.setattr(rounds_module, "RARE", 0.0)
+    link = tmp_path_factory.mktemp("by-id") / "adapter"
+    modules = [module(1), module(2, silent=True)]
+    line = await make_line(*modules, link=link)
+    rounds = make_rounds(line, *modules, url=str(link))
+    for _ in range(3):
+        await rounds.round()
+    assert rounds.batteries[1].tries > 2
+    line.unplug()
+    await asyncio.sleep(0.02)
+    for _ in range(2):
+        with pytest.raises(PortMissing):
+            await rounds.round()
+    modules[1].silent = False
+    await line.replug()
+    # The tries from before count no more: the pause is that of a first wake-up.
+    monkeypatch.setattr(rounds_module, "WAKE_PAUSES", (0.01, 30.0))
+    async with asyncio.timeout(10.0):
+        await rounds.round()
+    assert readings(rounds) == [expected(one) for one in modules]
+
+
+async def test_another_master_takes_all_readings_away(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    one = module(1)
+    line = await make_line(one)
+    rounds = make_rounds(line, one)
+    await rounds.round()
+    line.inject(request(9, SUMMARY).encoded)
+    await asyncio.sleep(0.01)
+    before = line.bytes_received
+    with pytest.raises(ForeignMaster):
+        await rounds.round()
+    assert readings(rounds) == [None]
+    assert line.bytes_received == before
+    rounds.bus.watch.resume()
+    await rounds.round()
+    assert readings(rounds) == [expected(one)]
+
+
+async def test_a_line_that_never_becomes_quiet_takes_all_readings_away(
+    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "DRAIN_LIMIT", 0.05)
+    one = module(1)
+    line = await make_line(one)
+    rounds = make_rounds(line, one)
+    rounds.bus.timing = replace(rounds.bus.timing, quiet=0.2)
+    await rounds.round()
+    async with babble(line):
+        with pytest.raises(GarbledAnswer, match="does not become quiet"):
+            await rounds.round()
+    assert readings(rounds) == [None]
+    await asyncio.sleep(0.2)
+    await rounds.round()
+    assert readings(rounds) == [expected(one)]
+
+
+def lost(*errors: BusError) -> BusError | None:
+    """Return the error that a battery tells after these."""
+    battery = Battery(
+        Identity(
+            address=1, serial=None, model="", model_code="", revision=2, cells=None
+        )
+    )
+    for error in errors:
+        battery.lost(error)
+    return battery.error
+
+
+def test_a_doubt_is_told_only_where_nothing_better_is_known() -> None:
+    silence, doubt = NoAnswer("nothing"), DoubtfulAnswer("perhaps")
+    assert lost(doubt) is doubt
+    assert lost(silence, doubt) is silence
+    assert lost(doubt, silence) is silence
+
+
+def addresses(rounds: Rounds) -> Iterable[int]:
+    """Return whom a round is about."""
+    return (battery.identity.address for battery in rounds.batteries)
+
+
+async def test_batteries_keep_their_order(
+    make_line: MakeLine, make_rounds: MakeRounds
+) -> None:
+    modules = [module(17), module(3), module(9)]
+    rounds = make_rounds(await make_line(*modules), *modules)
+    assert list(addresses(rounds)) == [17, 3, 9]
