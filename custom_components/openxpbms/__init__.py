@@ -48,6 +48,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) ->
         )
         .id
     )
+    # What it told may have been put right in the options: it is watched anew.
+    ir.async_delete_issue(hass, DOMAIN, coordinator.issue_id(ISSUE_CURRENT_SIGN))
     entry.runtime_data = coordinator
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
     entry.async_create_background_task(

@@ -289,8 +289,9 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
             url = await self._normal(user_input[CONF_DEVICE])
             errors, placeholders = await self._refusal(url)
             if not errors:
-                line = self._get_reconfigure_entry().options.get(CONF_LINE, LINE_AUTO)
-                return await self._begin(url, line, ADDRESSES)
+                entry = self._get_reconfigure_entry()
+                line = entry.options.get(CONF_LINE, LINE_AUTO)
+                return await self._begin(url, line, _addresses(entry))
         elif self._error is not None:
             errors, placeholders = self._failure()
         return self.async_show_form(
@@ -345,7 +346,9 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
             return self.async_abort(reason="not_loaded")
         done = self._progress(
             "more_batteries",
-            lambda: scan_running(entry.runtime_data, self.async_update_progress),
+            lambda: scan_running(
+                entry.runtime_data, _addresses(entry), self.async_update_progress
+            ),
         )
         if isinstance(done, dict):
             return done
@@ -418,6 +421,12 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
                 }
             ),
         )
+
+
+def _addresses(entry: ConfigEntry) -> list[int]:
+    """Return where to search: the usual addresses and those that are in use."""
+    known = {identity.address for identity in identities(entry.data)}
+    return sorted(known.union(ADDRESSES))
 
 
 def _options(batteries: Iterable[Identity]) -> list[SelectOptionDict]:

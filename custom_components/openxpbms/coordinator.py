@@ -14,7 +14,7 @@ from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, Upda
 
 from .batteries import identities, keys
 from .bms.bus import Bus, Timing
-from .bms.current_sign import SignWatch
+from .bms.current_sign import GAP, SignWatch
 from .bms.errors import BusError, ForeignMaster
 from .bms.port import is_remote
 from .bms.rounds import Battery, Rounds
@@ -94,7 +94,9 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
         self.rounds = Rounds(self.family, identities(entry.data))
         self.keys = keys(entry)
         self.bus_device_id = ""
-        self._signs = {battery.identity.address: SignWatch() for battery in self}
+        # At a slow pace two rounds must still join.
+        gap = max(GAP, 3 * options.get(CONF_INTERVAL, DEFAULT_INTERVAL))
+        self._signs = {battery.identity.address: SignWatch(gap) for battery in self}
         self._told_silent: set[int] = set()
         self.round_time: float | None = None
 

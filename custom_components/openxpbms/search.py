@@ -59,12 +59,14 @@ class Search:
 
 
 async def scan_running(
-    coordinator: OpenXPBMSCoordinator, progress: Callable[[float], None]
+    coordinator: OpenXPBMSCoordinator,
+    addresses: Sequence[int],
+    progress: Callable[[float], None],
 ) -> ScanResult:
     """Look for batteries over the bus of a running entry, between its rounds."""
     family = Valence(coordinator.bus, coordinator.family.mode, forced=True)
     await family.open()
-    return await family.scan(ADDRESSES, progress)
+    return await family.scan(addresses, progress)
 
 
 async def port_users(hass: HomeAssistant, url: str) -> list[str]:

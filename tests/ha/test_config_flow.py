@@ -16,7 +16,7 @@ from custom_components.openxpbms.bms.frame import with_crc
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.config_flow import _title
 from custom_components.openxpbms.const import DOMAIN
-from custom_components.openxpbms.search import port_users
+from custom_components.openxpbms.search import parse_addresses, port_users
 
 from .conftest import MakeEntry, MakeLine, go_on, identity, port_input, start_flow
 
@@ -346,3 +346,8 @@ async def test_home_assistant_knows_who_uses_a_port(
 )
 def test_an_entry_is_named_after_its_port(url: str, title: str) -> None:
     assert _title(url) == f"Valence XP ({title})"
+
+
+def test_an_emptied_field_means_all_addresses() -> None:
+    assert parse_addresses(" ") == list(range(1, 10))
+    assert parse_addresses("3, 1-2, 2") == [1, 2, 3]

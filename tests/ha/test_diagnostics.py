@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -132,3 +133,38 @@ async def test_issues_go_with_their_entry(
     assert ir.async_get(hass).issues
     assert await hass.config_entries.async_remove(entry.entry_id)
     assert not [key for key in ir.async_get(hass).issues if key[0] == DOMAIN]
+
+
+async def test_a_current_put_right_in_the_options_takes_its_repair_away(
+    hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
+) -> None:
+    one = VirtualModule(1, serial=SERIAL)
+    line = await make_line(one)
+    entry = await make_entry(line.path, identity(one), options={"interval": 300})
+    coordinator = entry.runtime_data
+    battery = next(iter(coordinator))
+    for soc in (50.0, 46.5):
+        battery.reading = Reading(current=10.0, soc=soc)
+        coordinator._watch_sign(battery)
+        await asyncio.sleep(0.01)
+    assert ir.async_get(hass).async_get_issue(DOMAIN, f"current_sign_{entry.entry_id}")
+    hass.config_entries.async_update_entry(entry, options={"invert_current": True})
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    await hass.async_block_till_done()
+    assert not [key for key in ir.async_get(hass).issues if key[0] == DOMAIN]
+
+
+async def test_a_battery_without_serial_number_has_diagnostics_too(
+    hass: HomeAssistant,
+    hass_client: ClientSessionGenerator,
+    socket_enabled: None,
+    make_line: MakeLine,
+    make_entry: MakeEntry,
+) -> None:
+    assert await async_setup_component(hass, "diagnostics", {})
+    one = VirtualModule(1, serial="000000000")
+    line = await make_line(one)
+    entry = await make_entry(line.path, identity(one, serial=None))
+    data: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert data["batteries"][0]["identity"]["serial"] is None
+    assert data["batteries"][0]["reading"] is not None

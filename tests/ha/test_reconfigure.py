@@ -14,8 +14,11 @@ from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import WebSocketGenerator
 
-from custom_components.openxpbms.bms.valence import LineMode
+from custom_components.openxpbms.batteries import stored
+from custom_components.openxpbms.bms.reading import Identity
+from custom_components.openxpbms.bms.valence import LineMode, ScanResult
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
+from custom_components.openxpbms.config_flow import _readdressed
 from custom_components.openxpbms.const import DOMAIN
 
 from .conftest import MakeEntry, MakeLine, first_round, go_on, identity
@@ -275,3 +278,40 @@ async def test_home_assistants_end_closes_the_port(
     hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
     await hass.async_block_till_done()
     assert not bus.is_open
+
+
+async def test_the_port_that_the_entry_has_is_no_new_port(
+    hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
+) -> None:
+    one, _ = modules()
+    line = await make_line(one)
+    entry = await make_entry(line.path, identity(one))
+    result = await reconfigure(hass, entry, "new_port")
+    result = await go_on(hass, result, {"device": line.path})
+    assert result["errors"] == {"base": "port_used"}
+
+
+async def test_a_battery_above_the_usual_addresses_is_found_on_its_new_port(
+    hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
+) -> None:
+    one = VirtualModule(77, serial="104400461")
+    old = await make_line(one)
+    entry = await make_entry(old.path, identity(one))
+    new = await make_line(VirtualModule(77, serial="104400461"))
+    result = await reconfigure(hass, entry, "new_port")
+    result = await go_on(hass, result, {"device": new.path})
+    assert result["reason"] == "reconfigure_successful"
+    await hass.async_block_till_done()
+
+
+def test_batteries_keep_their_addresses_where_a_scan_would_put_two_on_one() -> None:
+    def battery(address: int, serial: str | None) -> Identity:
+        return identity(VirtualModule(address), address=address, serial=serial)
+
+    known = [battery(1, "104400461"), battery(2, None), battery(3, "104400463")]
+    entry = MockConfigEntry(domain=DOMAIN, data={"batteries": stored(known)})
+    found = (battery(2, "104400461"), battery(5, "104400463"))
+    result = ScanResult(found, (), LineMode.MARK)
+    assert _readdressed(entry, result) == known
+    moved = _readdressed(entry, ScanResult(found[1:], (), LineMode.MARK))
+    assert [i.address for i in moved] == [1, 2, 5]

@@ -17,8 +17,9 @@ GAP = 60.0
 class SignWatch:
     """Sums one battery's current and compares it with its state of charge."""
 
-    def __init__(self) -> None:
-        """Begin without a reading."""
+    def __init__(self, gap: float = GAP) -> None:
+        """Begin without a reading; readings more than `gap` s apart are not joined."""
+        self._gap = gap
         self._at: float | None = None
         self._from = 0.0
         self._charge = 0.0
@@ -31,7 +32,7 @@ class SignWatch:
         """
         if reading.soc is None or reading.current is None:
             return None
-        if self._at is None or now - self._at > GAP:
+        if self._at is None or now - self._at > self._gap:
             self._begin(reading.soc)
         else:
             self._charge += reading.current * (now - self._at)

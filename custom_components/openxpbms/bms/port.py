@@ -117,7 +117,6 @@ class Port:
                     baudrate=line.baudrate,
                 )
             self._transport = transport
-            self.line = Line(line.baudrate)
             await self.apply(line)
         except BaseException as err:
             await self.close()
