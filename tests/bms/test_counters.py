@@ -11,6 +11,7 @@ from custom_components.openxpbms.bms.counters import Counters, Trace
 
 def test_nothing_is_known_at_the_beginning() -> None:
     counters = Counters()
+    assert not any(counters.as_dict().values())
     assert counters.quality is None
     assert counters.reply_time is None
     assert counters.median_reply_time is None
@@ -43,10 +44,16 @@ def test_one_reply_time_stands_for_all_three() -> None:
     assert counters.slow_reply_time == counters.median_reply_time == 0.005
 
 
+def test_two_reply_times_make_a_percentile() -> None:
+    counters = Counters()
+    counters.reply_times.extend([0.2, 0.1])
+    assert counters.slow_reply_time == pytest.approx(0.195)
+
+
 def test_reply_times_are_the_last_200() -> None:
     counters = Counters()
     counters.reply_times.extend([1.0] * 100 + [0.1] * 200)
-    assert counters.slow_reply_time == 0.1
+    assert list(counters.reply_times) == [0.1] * 200
 
 
 def test_as_dict_tells_every_count_and_times_in_milliseconds() -> None:
@@ -55,7 +62,7 @@ def test_as_dict_tells_every_count_and_times_in_milliseconds() -> None:
     for value, name in enumerate(numbers, 1):
         setattr(counters, name, value)
     counters.outcomes.append(True)
-    counters.reply_times.append(0.00512)
+    counters.reply_times.append(0.0051234)
     told = counters.as_dict()
     assert {name: told.pop(name) for name in numbers} == {
         name: value for value, name in enumerate(numbers, 1)

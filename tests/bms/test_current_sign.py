@@ -35,7 +35,7 @@ def test_less_than_three_percent_tell_nothing() -> None:
 
 
 def test_the_sum_counts_and_not_the_last_current() -> None:
-    points = [(0, 50.0, 40.0), (30, 51.5, 40.0), (40, 53.0, -10.0)]
+    points = [(0, 50.0, 0.0), (50, 51.5, 10.0), (51, 53.0, -100.0)]
     assert judge(*points) == [None, None, True]
 
 
@@ -52,6 +52,20 @@ def test_after_a_verdict_it_begins_anew() -> None:
 def test_a_gap_of_more_than_a_minute_is_not_bridged() -> None:
     points = [(0, 50.0, 40.0), (61, 53.0, 40.0), (121, 56.0, 40.0)]
     assert judge(*points) == [None, None, True]
+
+
+def test_slow_polling_has_a_longer_gap() -> None:
+    watch = SignWatch(gap=700)
+    verdicts = [
+        watch.add(Reading(soc=soc, current=40.0), now)
+        for now, soc in ((0, 50.0), (700, 53.0), (1401, 56.0), (2000, 59.0))
+    ]
+    assert verdicts == [None, True, None, True]
+
+
+def test_what_was_summed_before_a_gap_does_not_count_behind_it() -> None:
+    points = [(0, 50.0, -40.0), (10, 51.0, -40.0), (100, 54.0, 40.0), (110, 57.0, 40)]
+    assert judge(*points) == [None, None, None, True]
 
 
 def test_a_correction_of_the_charge_without_any_current_tells_nothing() -> None:

@@ -443,7 +443,13 @@ async def test_the_demo_port_brings_its_own_line() -> None:
     await port.open(MARK)
     port.write(b"\x00")
     assert port.is_open
+    assert port._demo is not None
+    same, _ = make_port(port._demo.path)
+    with pytest.raises(PortBusy):
+        await same.open(MARK)
     await port.close()
+    with pytest.raises(PortMissing):
+        await same.open(MARK)
     assert received == [b""]
     await port.open(MARK)
     await port.close()

@@ -30,6 +30,10 @@ def test_cells_in_numbers() -> None:
     assert READING.highest_cell == 3
 
 
+def test_a_mean_is_rounded_to_tenths_of_a_millivolt() -> None:
+    assert Reading(cell_voltages=(3.3, 3.3, 3.301)).mean_cell_voltage == 3.3003
+
+
 def test_of_equal_cells_the_first_is_named() -> None:
     equal = Reading(cell_voltages=(3.3, 3.2, 3.3, 3.2))
     assert (equal.highest_cell, equal.lowest_cell) == (1, 2)
