@@ -59,8 +59,7 @@ async def measure(turnaround: float) -> None:
         await go("the first one, listening for 2 s", 1, 0)
         await go("all alive, one history each", MODULES, 1)
         await go("all alive", 10, 1)
-        for battery in rounds.batteries[:1]:
-            battery.history_from = 0.0
+        rounds.batteries[0].slow_from = 0.0
         for address in DEAD:
             modules[address - 1].silent = True
         await go("the round in which two die", 1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import CONF_DEVICE, EVENT_HOMEASSISTANT_STOP, Platform
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import issue_registry as ir
@@ -12,6 +13,7 @@ from .batteries import identities, keys, stored
 from .bms.port import shown
 from .const import CONF_BATTERIES, DOMAIN
 from .coordinator import (
+    ISSUE_BANK_HEARD,
     ISSUE_CURRENT_SIGN,
     ISSUE_FOREIGN_MASTER,
     OpenXPBMSConfigEntry,
@@ -65,7 +67,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -
 
 async def async_remove_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -> None:
     """Take an entry's repair issues with it."""
-    for kind in (ISSUE_FOREIGN_MASTER, ISSUE_CURRENT_SIGN):
+    for kind in (ISSUE_FOREIGN_MASTER, ISSUE_BANK_HEARD, ISSUE_CURRENT_SIGN):
         ir.async_delete_issue(hass, DOMAIN, f"{kind}_{entry.entry_id}")
 
 
@@ -80,9 +82,21 @@ async def async_remove_config_entry_device(
     }
     if not removed:
         return (DOMAIN, entry.entry_id) not in device.identifiers
+    if _still_heard(entry, removed):
+        return False
     kept = [i for i in identities(entry.data) if i.address not in removed]
     hass.config_entries.async_update_entry(
         entry, data={**entry.data, CONF_BATTERIES: stored(kept)}
     )
     hass.config_entries.async_schedule_reload(entry.entry_id)
     return True
+
+
+def _still_heard(entry: OpenXPBMSConfigEntry, addresses: set[int]) -> bool:
+    """Whether a pack would come back at once, since the bank still tells of it."""
+    if entry.state is not ConfigEntryState.LOADED or entry.runtime_data.asks:
+        return False
+    return any(
+        battery.identity.address in addresses and battery.reading is not None
+        for battery in entry.runtime_data
+    )

@@ -28,32 +28,56 @@ from homeassistant.helpers.selector import (
 )
 import voluptuous as vol
 
+from .bank_flow import BankFlow
 from .batteries import identities, owner, stored
 from .bms.errors import BusError
-from .bms.port import DEMO_SCHEME, shown
+from .bms.family import ScanResult
+from .bms.port import DEMO_SCHEME
 from .bms.reading import Identity
-from .bms.valence import ADDRESSES, CELL_COUNTS, MODELS, ScanResult
+from .bms.valence import CELL_COUNTS, MODELS
 from .const import (
     CONF_ADDRESSES,
     CONF_BATTERIES,
     CONF_CELLS,
     CONF_FAMILY,
     CONF_LINE,
+    CONF_MODE,
     CONF_MODULES,
     DOMAIN,
+    FAMILY_SEPLOS,
     FAMILY_VALENCE,
     LINE_AUTO,
+    MODE_ASK,
+    MODE_AUTO,
+    MODE_LISTEN,
 )
 from .coordinator import OpenXPBMSConfigEntry
+from .families import KINDS
 from .options_flow import LINE_SELECTOR, OpenXPBMSOptionsFlow
 from .search import parse_addresses, scan_running
-from .search_flow import SearchFlow, listed
+from .search_flow import listed
+from .words import entry_title, identity_label
 
 CONF_BATTERY = "battery"
 CONF_MORE = "more"
 
+# What the demo bus shows: a family, asked or as a bank with its own master.
+DEMO_BANK = "seplos_bank"
+DEMO_MOST = {FAMILY_VALENCE: 32, FAMILY_SEPLOS: 16, DEMO_BANK: 16}
+DEMO_FEWEST = {FAMILY_VALENCE: 1, FAMILY_SEPLOS: 1, DEMO_BANK: 2}
+
 FAMILY_SELECTOR = SelectSelector(
-    SelectSelectorConfig(options=[FAMILY_VALENCE], translation_key=CONF_FAMILY)
+    SelectSelectorConfig(options=list(KINDS), translation_key=CONF_FAMILY)
+)
+DEMO_SELECTOR = SelectSelector(
+    SelectSelectorConfig(options=list(DEMO_MOST), translation_key="demo")
+)
+MODE_SELECTOR = SelectSelector(
+    SelectSelectorConfig(
+        options=[MODE_AUTO, MODE_ASK, MODE_LISTEN],
+        translation_key=CONF_MODE,
+        mode=SelectSelectorMode.DROPDOWN,
+    )
 )
 CELLS_SELECTOR = SelectSelector(
     SelectSelectorConfig(
@@ -62,7 +86,7 @@ CELLS_SELECTOR = SelectSelector(
 )
 
 
-class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
+class OpenXPBMSConfigFlow(BankFlow, domain=DOMAIN):
     """Port or demo bus, listening, scan, batteries to tick, entry."""
 
     VERSION = 1
@@ -97,16 +121,25 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
         self._form = "port"
         if user_input is not None:
             self._input = user_input
-            more = user_input[CONF_MORE]
+            family, more = user_input[CONF_FAMILY], user_input[CONF_MORE]
             url = await self._normal(user_input[CONF_DEVICE])
             try:
-                addresses = parse_addresses(more.get(CONF_ADDRESSES, ""))
+                addresses = parse_addresses(more.get(CONF_ADDRESSES, ""), family)
             except ValueError:
                 errors["base"] = "bad_addresses"
+                allowed = KINDS[family].allowed
+                placeholders = {"low": str(allowed[0]), "high": str(allowed[-1])}
             else:
-                errors, placeholders = await self._refusal(url)
+                errors, placeholders = await self._refusal(url, family)
             if not errors:
-                return await self._begin(url, more[CONF_LINE], addresses)
+                seplos = family == FAMILY_SEPLOS
+                return await self._begin(
+                    url,
+                    family,
+                    addresses,
+                    line=LINE_AUTO if seplos else more[CONF_LINE],
+                    mode=more[CONF_MODE] if seplos else MODE_AUTO,
+                )
         elif self._error is not None:
             errors, placeholders = self._failure()
         return self.async_show_form(
@@ -125,6 +158,9 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
                                     vol.Required(
                                         CONF_LINE, default=LINE_AUTO
                                     ): LINE_SELECTOR,
+                                    vol.Required(
+                                        CONF_MODE, default=MODE_AUTO
+                                    ): MODE_SELECTOR,
                                 }
                             ),
                             {"collapsed": True},
@@ -145,18 +181,26 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
         placeholders: dict[str, str] = {}
         self._form = "demo"
         if user_input is not None:
-            family, count = user_input[CONF_FAMILY], int(user_input[CONF_MODULES])
-            url = f"{DEMO_SCHEME}://{family}?modules={count}"
-            errors, placeholders = await self._refusal(url)
+            what, count = user_input[CONF_FAMILY], int(user_input[CONF_MODULES])
+            family = FAMILY_VALENCE if what == FAMILY_VALENCE else FAMILY_SEPLOS
+            url = _demo_url(what, count)
+            if DEMO_FEWEST[what] <= count <= DEMO_MOST[what]:
+                errors, placeholders = await self._refusal(url, family)
+            else:
+                errors = {CONF_MODULES: "demo_count"}
+                placeholders = {
+                    "low": str(DEMO_FEWEST[what]),
+                    "high": str(DEMO_MOST[what]),
+                }
             if not errors:
-                return await self._begin(url, LINE_AUTO, range(1, count + 1))
+                return await self._begin(url, family, _demo_addresses(what, count))
         elif self._error is not None:
             errors, placeholders = self._failure()
         return self.async_show_form(
             step_id="demo",
             data_schema=vol.Schema(
                 {
-                    vol.Required(CONF_FAMILY, default=FAMILY_VALENCE): FAMILY_SELECTOR,
+                    vol.Required(CONF_FAMILY, default=FAMILY_VALENCE): DEMO_SELECTOR,
                     vol.Required(CONF_MODULES, default=4): NumberSelector(
                         NumberSelectorConfig(
                             min=1, max=32, step=1, mode=NumberSelectorMode.BOX
@@ -176,7 +220,8 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
         found = self._candidates()
         errors: dict[str, str] = {}
         placeholders = {"garbled": listed(self._result.garbled)}
-        free = [i for i in found if owner(self.hass, i) is None]
+        family = self._family
+        free = [i for i in found if owner(self.hass, family, i) is None]
         if user_input is not None:
             ticked = set(user_input[CONF_BATTERIES])
             self._chosen = [i for i in found if str(i.address) in ticked]
@@ -203,6 +248,13 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
             description_placeholders=placeholders,
         )
 
+    @property
+    def _family(self) -> str:
+        if self.source == SOURCE_RECONFIGURE:
+            return str(self._get_reconfigure_entry().data[CONF_FAMILY])
+        assert self._search is not None
+        return self._search.family_name
+
     def _candidates(self) -> list[Identity]:
         """Return what was found and is not in the entry already."""
         assert self._result is not None
@@ -215,7 +267,7 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
         if not self._chosen:
             return {"base": "none_ticked"}, {}
         for identity in self._chosen:
-            if entry := owner(self.hass, identity):
+            if entry := owner(self.hass, self._family, identity):
                 return {"base": "battery_elsewhere"}, {
                     "battery": identity.serial or "",
                     "entry": entry.title,
@@ -229,7 +281,7 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
         waiting = [
             identity
             for identity in self._chosen
-            if identity.model_code not in MODELS and identity.address not in self._cells
+            if self._of_unknown_model(identity) and identity.address not in self._cells
         ]
         if user_input is not None and waiting:
             self._cells[waiting.pop(0).address] = int(user_input[CONF_CELLS])
@@ -244,8 +296,11 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
                     ): CELLS_SELECTOR
                 }
             ),
-            description_placeholders={"battery": _label(waiting[0])},
+            description_placeholders={"battery": identity_label(waiting[0])},
         )
+
+    def _of_unknown_model(self, identity: Identity) -> bool:
+        return self._family == FAMILY_VALENCE and identity.model_code not in MODELS
 
     async def _finish(self) -> ConfigFlowResult:
         """Make the entry, or add to the one that is being changed."""
@@ -254,27 +309,42 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
         ]
         if self.source == SOURCE_RECONFIGURE:
             return self._add(chosen)
-        assert self._search is not None
-        assert self._result is not None
+        search = self._search
+        assert search is not None
         line = self._input.get(CONF_MORE, {}).get(CONF_LINE, LINE_AUTO)
+        forced = search.mode is not None and line != LINE_AUTO
+        options = {CONF_LINE: line} if forced else {}
+        if self._mode == MODE_ASK:
+            options[CONF_MODE] = MODE_ASK
         return self.async_create_entry(
-            title=_title(self._search.url),
+            title=entry_title(search.url, search.family_name),
             data={
-                CONF_DEVICE: self._search.url,
-                CONF_FAMILY: FAMILY_VALENCE,
-                CONF_LINE: self._result.mode.value,
+                CONF_DEVICE: search.url,
+                CONF_FAMILY: search.family_name,
+                **self._way(),
                 CONF_BATTERIES: stored(chosen),
             },
-            options={} if line == LINE_AUTO else {CONF_LINE: line},
+            options=options,
         )
+
+    def _way(self) -> dict[str, str]:
+        """How the batteries of the search are reached."""
+        assert self._search is not None
+        mode = self._search.mode
+        return {CONF_MODE: MODE_ASK} if mode is None else {CONF_LINE: mode.value}
 
     async def async_step_reconfigure(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Choose what to change."""
-        known = identities(self._get_reconfigure_entry().data)
-        options = ["new_port", "more_batteries"]
-        if any(identity.model_code not in MODELS for identity in known):
+        data = self._get_reconfigure_entry().data
+        if data.get(CONF_MODE) == MODE_LISTEN:
+            options = ["new_port", "ask_instead"]
+        elif self._family == FAMILY_SEPLOS:
+            options = ["new_port", "more_batteries", "listen_instead"]
+        else:
+            options = ["new_port", "more_batteries"]
+        if any(map(self._of_unknown_model, identities(data))):
             options.append("cells_of_unknown")
         return self.async_show_menu(step_id="reconfigure", menu_options=options)
 
@@ -284,14 +354,20 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
         """Choose another port for the same batteries."""
         errors: dict[str, str] = {}
         placeholders: dict[str, str] = {}
-        self._form, self._after_scan = "new_port", "moved"
+        self._form = "new_port"
+        self._after_scan, self._after_heard = "moved", "moved_bank"
         if user_input is not None:
             url = await self._normal(user_input[CONF_DEVICE])
-            errors, placeholders = await self._refusal(url)
+            errors, placeholders = await self._refusal(url, self._family)
             if not errors:
                 entry = self._get_reconfigure_entry()
-                line = entry.options.get(CONF_LINE, LINE_AUTO)
-                return await self._begin(url, line, _addresses(entry))
+                return await self._begin(
+                    url,
+                    self._family,
+                    _addresses(entry),
+                    line=entry.options.get(CONF_LINE, LINE_AUTO),
+                    mode=entry.data.get(CONF_MODE, MODE_ASK),
+                )
         elif self._error is not None:
             errors, placeholders = self._failure()
         return self.async_show_form(
@@ -332,7 +408,7 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
             entry,
             data_updates={
                 CONF_DEVICE: self._search.url,
-                CONF_LINE: self._result.mode.value,
+                **self._way(),
                 CONF_BATTERIES: stored(_readdressed(entry, self._result)),
             },
         )
@@ -396,7 +472,7 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
         """Change how many cells the batteries of unknown models have."""
         entry = self._get_reconfigure_entry()
         known = identities(entry.data)
-        unknown = {str(i.address): i for i in known if i.model_code not in MODELS}
+        unknown = {str(i.address): i for i in known if self._of_unknown_model(i)}
         if user_input is not None:
             changed = unknown[user_input[CONF_BATTERY]]
             return self.async_update_reload_and_abort(
@@ -426,29 +502,26 @@ class OpenXPBMSConfigFlow(SearchFlow, domain=DOMAIN):
 def _addresses(entry: ConfigEntry) -> list[int]:
     """Return where to search: the usual addresses and those that are in use."""
     known = {identity.address for identity in identities(entry.data)}
-    return sorted(known.union(ADDRESSES))
+    return sorted(known.union(KINDS[entry.data[CONF_FAMILY]].addresses))
 
 
 def _options(batteries: Iterable[Identity]) -> list[SelectOptionDict]:
     return [
-        SelectOptionDict(value=str(battery.address), label=_label(battery))
+        SelectOptionDict(value=str(battery.address), label=identity_label(battery))
         for battery in batteries
     ]
 
 
-def _label(identity: Identity) -> str:
-    """Name a battery in figures that every language reads."""
-    parts = [str(identity.address), identity.model, identity.serial or "?"]
-    cells = f"{identity.cells}S" if identity.cells else "?S"
-    return " · ".join([*parts, f"Rev {identity.revision}", cells])
+def _demo_url(what: str, count: int) -> str:
+    if what == FAMILY_VALENCE:
+        return f"{DEMO_SCHEME}://{what}?modules={count}"
+    bank = "&mode=bank" if what == DEMO_BANK else ""
+    return f"{DEMO_SCHEME}://{FAMILY_SEPLOS}?packs={count}{bank}"
 
 
-def _title(url: str) -> str:
-    """Name an entry after its port, without what is the same for all of them."""
-    if url.startswith(DEMO_SCHEME):
-        return "Demo bus"
-    name = shown(url).rpartition("/")[2] if "://" not in url else shown(url)
-    return f"Valence XP ({name.removeprefix('usb-').partition('-if')[0]})"
+def _demo_addresses(what: str, count: int) -> range:
+    """Return where a demo's batteries are; a lone pack is at 0."""
+    return range(1) if (what, count) == (FAMILY_SEPLOS, 1) else range(1, count + 1)
 
 
 def _match(identity: Identity, others: Iterable[Identity]) -> Identity | None:

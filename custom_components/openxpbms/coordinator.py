@@ -5,70 +5,53 @@ from __future__ import annotations
 from datetime import timedelta
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import CONF_DEVICE
+from homeassistant.core import callback
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
 
-from .batteries import identities, keys
-from .bms.bus import Bus, Timing
+from .batteries import identities, keys, stored
 from .bms.current_sign import GAP, SignWatch
 from .bms.errors import BusError, ForeignMaster
-from .bms.port import is_remote
+from .bms.listening import Listening
 from .bms.rounds import Battery, Rounds
-from .bms.valence import TERMINATOR, LineMode, Valence
 from .const import (
-    CONF_ANSWER_TIMEOUT,
+    CONF_BATTERIES,
+    CONF_BOARD,
     CONF_CURRENT_CONFIRMED,
+    CONF_FAMILY,
     CONF_INTERVAL,
-    CONF_INVERT_CURRENT,
-    CONF_LINE,
-    CONF_TURNAROUND,
+    CONF_MODE,
     DEFAULT_INTERVAL,
     DOMAIN,
-    LINE_AUTO,
+    FAMILY_SEPLOS,
+    FAMILY_VALENCE,
+    MODE_ASK,
 )
+from .families import current_divisor, make_bus, make_family
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator
 
     from homeassistant.core import HomeAssistant
+
+    from .bms.family import Family
 
 _LOGGER = logging.getLogger(__name__)
 
 type OpenXPBMSConfigEntry = ConfigEntry[OpenXPBMSCoordinator]
 
 ISSUE_FOREIGN_MASTER = "foreign_master"
+# The same, of packs that can also be listened to.
+ISSUE_BANK_HEARD = "bank_heard"
 ISSUE_CURRENT_SIGN = "current_sign"
 
 
-def make_timing(url: str, options: Mapping[str, Any]) -> Timing:
-    """Return the times for a port: what the user set, else what suits its kind."""
-    default = 500 if is_remote(url) else 120
-    return Timing(
-        answer=options.get(CONF_ANSWER_TIMEOUT, default) / 1000,
-        turnaround=options.get(CONF_TURNAROUND, 0) / 1000,
-    )
-
-
-def make_family(
-    bus: Bus, data: Mapping[str, Any], options: Mapping[str, Any]
-) -> Valence:
-    """Return the battery family of an entry on `bus`."""
-    forced = options.get(CONF_LINE, LINE_AUTO)
-    mode = data[CONF_LINE] if forced == LINE_AUTO else forced
-    return Valence(
-        bus,
-        LineMode(mode),
-        forced=forced != LINE_AUTO,
-        inverted=options.get(CONF_INVERT_CURRENT, False),
-    )
-
-
 class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
-    """Polls the batteries of one bus.
+    """Polls the batteries of one bus, or follows what is heard of them.
 
     The values are on the batteries themselves: each is silent or not by itself, and
     a failed refresh means the port or the whole line.
@@ -88,21 +71,58 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
                 seconds=options.get(CONF_INTERVAL, DEFAULT_INTERVAL)
             ),
         )
-        url = entry.data[CONF_DEVICE]
-        self.bus = Bus(url, terminator=TERMINATOR, timing=make_timing(url, options))
-        self.family = make_family(self.bus, entry.data, options)
-        self.rounds = Rounds(self.family, identities(entry.data))
+        self.family_name: str = entry.data[CONF_FAMILY]
+        self.asks = entry.data.get(CONF_MODE, MODE_ASK) == MODE_ASK
+        self.bus = make_bus(
+            entry.data[CONF_DEVICE], self.family_name, options, mute=not self.asks
+        )
+        self.family: Family | None = None
+        self.rounds: Rounds | Listening
+        if self.asks:
+            self.family = make_family(self.bus, entry.data, options)
+            self.rounds = Rounds(self.family, identities(entry.data))
+        else:
+            self.rounds = Listening(
+                self.bus,
+                identities(entry.data),
+                board=entry.data.get(CONF_BOARD),
+                divisor=current_divisor(options),
+            )
+            self.rounds.on_new = self._appeared
         self.keys = keys(entry)
         self.bus_device_id = ""
         # At a slow pace two rounds must still join.
         gap = max(GAP, 3 * options.get(CONF_INTERVAL, DEFAULT_INTERVAL))
         self._signs = {battery.identity.address: SignWatch(gap) for battery in self}
+        self._followers: list[Callable[[Battery], None]] = []
         self._told_silent: set[int] = set()
         self.round_time: float | None = None
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Battery]:
         """Iterate over the batteries."""
         return iter(self.rounds.batteries)
+
+    @callback
+    def async_follow(self, add: Callable[[Battery], None]) -> Callable[[], None]:
+        """Call `add` for every battery there is and will be; return how to end that."""
+        self._followers.append(add)
+        for battery in self:
+            add(battery)
+        return lambda: self._followers.remove(add)
+
+    @callback
+    def _appeared(self, battery: Battery) -> None:
+        """A pack was heard that the entry does not know."""
+        entry = self.config_entry
+        known = [battery.identity for battery in self]
+        self.hass.config_entries.async_update_entry(
+            entry, data={**entry.data, CONF_BATTERIES: stored(known)}
+        )
+        self.keys = keys(entry)
+        address = battery.identity.address
+        _LOGGER.info("%s: pack %s was heard for the first time", self.name, address)
+        for add in self._followers:
+            add(battery)
 
     def key_of(self, battery: Battery) -> str:
         """Return the lasting key of a battery."""
@@ -121,7 +141,10 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
                 translation_placeholders=err.details,
             ) from err
         self.round_time = time.monotonic() - start
-        ir.async_delete_issue(self.hass, DOMAIN, self.issue_id(ISSUE_FOREIGN_MASTER))
+        if self.asks and self.bus.watch.silent:
+            self._tell_foreign_master()
+        else:
+            self._forget_foreign_master()
         for battery in self:
             self._log(battery)
             self._watch_sign(battery)
@@ -141,7 +164,11 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
             _LOGGER.info("%s: battery %s answers again", self.name, address)
 
     def _watch_sign(self, battery: Battery) -> None:
-        if battery.reading is None or self.current_confirmed:
+        if (
+            self.family_name != FAMILY_VALENCE
+            or battery.reading is None
+            or self.current_confirmed
+        ):
             return
         watch = self._signs[battery.identity.address]
         if watch.add(battery.reading, time.monotonic()) is False:
@@ -152,11 +179,23 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
         """Whether a person has confirmed which way the current counts."""
         return bool(self.config_entry.options.get(CONF_CURRENT_CONFIRMED, False))
 
-    def _tell_foreign_master(self) -> None:
-        self._issue(ISSUE_FOREIGN_MASTER, ir.IssueSeverity.ERROR)
+    @property
+    def offers_listening(self) -> bool:
+        """Whether an asking bus may propose to listen instead."""
+        mode = self.config_entry.options.get(CONF_MODE)
+        return self.family_name == FAMILY_SEPLOS and mode != MODE_ASK
 
-    def _issue(self, kind: str, severity: ir.IssueSeverity) -> None:
-        held = kind == ISSUE_FOREIGN_MASTER and self.bus.watch.held
+    def _tell_foreign_master(self) -> None:
+        kind = ISSUE_BANK_HEARD if self.offers_listening else ISSUE_FOREIGN_MASTER
+        self._issue(kind, ir.IssueSeverity.ERROR, held=self.bus.watch.held)
+
+    def _forget_foreign_master(self) -> None:
+        for kind in (ISSUE_FOREIGN_MASTER, ISSUE_BANK_HEARD):
+            ir.async_delete_issue(self.hass, DOMAIN, self.issue_id(kind))
+
+    def _issue(
+        self, kind: str, severity: ir.IssueSeverity, *, held: bool = False
+    ) -> None:
         ir.async_create_issue(
             self.hass,
             DOMAIN,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant
     from homeassistant.helpers.device_registry import DeviceEntry
 
+    from .bms.reading import Reading
     from .bms.rounds import Battery
     from .coordinator import OpenXPBMSConfigEntry, OpenXPBMSCoordinator
 
@@ -48,7 +49,7 @@ async def async_get_device_diagnostics(
 
 def _bus(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
     entry, bus = coordinator.config_entry, coordinator.bus
-    disguise = Disguise(entry.entry_id)
+    disguise = Disguise(entry.entry_id, coordinator.family_name)
     identities = [battery.identity for battery in coordinator]
     data = {name: entry.data[name] for name in entry.data if name != CONF_BATTERIES}
     error = coordinator.last_exception
@@ -58,7 +59,7 @@ def _bus(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
         "timing": asdict(bus.timing),
         "open": bus.is_open,
         "line": str(bus.line),
-        "line_mode": coordinator.family.mode.value,
+        "asks": coordinator.asks,
         "round_seconds": coordinator.round_time,
         # The kind alone: the text may name a serial number.
         "last_error": None
@@ -80,15 +81,27 @@ def _bus(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
 
 
 def _battery(coordinator: OpenXPBMSCoordinator, battery: Battery) -> dict[str, Any]:
-    identity = asdict(battery.identity)
-    if battery.identity.serial is not None:
-        identity["serial"] = Disguise(coordinator.config_entry.entry_id).serial(
-            battery.identity.serial, battery.identity.revision
-        )
+    disguise = Disguise(coordinator.config_entry.entry_id, coordinator.family_name)
+    identity = battery.identity
+    serial = disguise.serial(identity)
     return {
-        "identity": identity,
-        "reading": None if battery.reading is None else asdict(battery.reading),
+        "identity": {
+            **asdict(identity),
+            "serial": serial,
+            "key": None if identity.key is None else "kept",
+        },
+        "reading": None if battery.reading is None else _reading(battery.reading),
         "history": asdict(battery.history),
+        "settings": asdict(battery.settings),
         "error": None if battery.error is None else type(battery.error).__name__,
-        "counters": coordinator.bus.counters_of(battery.identity.address).as_dict(),
+        "counters": coordinator.bus.counters_of(identity.address).as_dict(),
+    }
+
+
+def _reading(reading: Reading) -> dict[str, Any]:
+    coils = reading.coils
+    return {
+        **asdict(reading),
+        "coils": None if coils is None else coils.hex(" "),
+        "unknown_coils": [f"0x{coil:04X}" for coil in reading.unknown_coils or ()],
     }

@@ -9,13 +9,17 @@ from homeassistant.core import callback
 from homeassistant.helpers.device_registry import DeviceInfo
 from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
-from .const import DOMAIN, MANUFACTURER
+from .bms.seplos import MODEL
+from .const import DOMAIN, FAMILY_SEPLOS, FAMILY_VALENCE
 from .coordinator import OpenXPBMSCoordinator
 
 if TYPE_CHECKING:
     from homeassistant.helpers.entity import EntityDescription
 
+    from .bms.reading import Identity
     from .bms.rounds import Battery
+
+MANUFACTURERS = {FAMILY_SEPLOS: "Seplos", FAMILY_VALENCE: "Valence"}
 
 
 class BatteryEntity(CoordinatorEntity[OpenXPBMSCoordinator]):
@@ -38,11 +42,14 @@ class BatteryEntity(CoordinatorEntity[OpenXPBMSCoordinator]):
         self._attr_unique_id = f"{key}_{description.key}"
         self._attr_device_info = DeviceInfo(
             identifiers={(DOMAIN, key)},
-            manufacturer=MANUFACTURER,
+            manufacturer=MANUFACTURERS[coordinator.family_name],
             model=identity.model,
-            name=f"{identity.model} {identity.serial or identity.address}",
+            name=_device_name(coordinator.family_name, identity),
             serial_number=identity.serial,
-            hw_version=f"Rev {identity.revision}",
+            hw_version=None
+            if identity.revision is None
+            else f"Rev {identity.revision}",
+            sw_version=identity.firmware,
             via_device_id=coordinator.bus_device_id,
         )
         self._written: tuple[Any, ...] | None = None
@@ -62,3 +69,10 @@ class BatteryEntity(CoordinatorEntity[OpenXPBMSCoordinator]):
         if state != self._written:
             self._written = state
             super()._handle_coordinator_update()
+
+
+def _device_name(family: str, identity: Identity) -> str:
+    # A bank tells no more of its packs than their numbers.
+    if family == FAMILY_SEPLOS and identity.serial is None:
+        return f"{MODEL} pack {identity.address}"
+    return f"{identity.model} {identity.serial or identity.address}"

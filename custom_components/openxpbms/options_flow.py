@@ -22,17 +22,26 @@ from .bms.valence import LineMode
 from .const import (
     CONF_ANSWER_TIMEOUT,
     CONF_CURRENT_CONFIRMED,
+    CONF_CURRENT_SCALE,
+    CONF_FAMILY,
     CONF_INTERVAL,
     CONF_INVERT_CURRENT,
     CONF_LINE,
+    CONF_MODE,
     CONF_TIMING,
     CONF_TURNAROUND,
     DEFAULT_INTERVAL,
+    FAMILY_VALENCE,
     LINE_AUTO,
     MAX_INTERVAL,
     MIN_INTERVAL,
+    MODE_ASK,
+    MODE_AUTO,
+    MODE_LISTEN,
+    SCALE_AUTO,
+    SCALES,
 )
-from .coordinator import make_timing
+from .families import make_timing
 
 LINE_SELECTOR = SelectSelector(
     SelectSelectorConfig(
@@ -55,6 +64,22 @@ def _number(low: int, high: int, unit: str) -> NumberSelector:
     )
 
 
+SCALE_SELECTOR = SelectSelector(
+    SelectSelectorConfig(
+        options=list(SCALES),
+        translation_key=CONF_CURRENT_SCALE,
+        mode=SelectSelectorMode.DROPDOWN,
+    )
+)
+MODE_SELECTOR = SelectSelector(
+    SelectSelectorConfig(
+        options=[MODE_AUTO, MODE_ASK],
+        translation_key="another_master",
+        mode=SelectSelectorMode.DROPDOWN,
+    )
+)
+
+
 class OpenXPBMSOptionsFlow(OptionsFlowWithReload):
     """One page: pace, current, and the line for those who need it."""
 
@@ -63,44 +88,48 @@ class OpenXPBMSOptionsFlow(OptionsFlowWithReload):
     ) -> ConfigFlowResult:
         """Show the options and keep them."""
         if user_input is not None:
-            timing = user_input.pop(CONF_TIMING)
+            timing = user_input.pop(CONF_TIMING, {})
             return self.async_create_entry(data=user_input | timing)
-        options = self.config_entry.options
-        timing = make_timing(self.config_entry.data[CONF_DEVICE], options)
         return self.async_show_form(
-            step_id="init",
-            data_schema=vol.Schema(
-                {
-                    vol.Required(
-                        CONF_INTERVAL,
-                        default=options.get(CONF_INTERVAL, DEFAULT_INTERVAL),
-                    ): _number(MIN_INTERVAL, MAX_INTERVAL, UnitOfTime.SECONDS),
-                    vol.Required(
-                        CONF_INVERT_CURRENT,
-                        default=options.get(CONF_INVERT_CURRENT, False),
-                    ): BooleanSelector(),
-                    vol.Required(
-                        CONF_CURRENT_CONFIRMED,
-                        default=options.get(CONF_CURRENT_CONFIRMED, False),
-                    ): BooleanSelector(),
-                    vol.Required(CONF_TIMING): section(
-                        vol.Schema(
-                            {
-                                vol.Required(
-                                    CONF_LINE, default=options.get(CONF_LINE, LINE_AUTO)
-                                ): LINE_SELECTOR,
-                                vol.Required(
-                                    CONF_ANSWER_TIMEOUT,
-                                    default=round(1000 * timing.answer),
-                                ): _number(30, 5000, UnitOfTime.MILLISECONDS),
-                                vol.Required(
-                                    CONF_TURNAROUND,
-                                    default=round(1000 * timing.turnaround),
-                                ): _number(0, 200, UnitOfTime.MILLISECONDS),
-                            }
-                        ),
-                        {"collapsed": True},
-                    ),
-                }
-            ),
+            step_id="init", data_schema=vol.Schema(self._fields())
         )
+
+    def _fields(self) -> dict[Any, Any]:
+        """What there is to choose for this family and way of using the bus."""
+        data = self.config_entry.data
+        fields: dict[Any, Any] = {
+            self._field(CONF_INTERVAL, DEFAULT_INTERVAL): _number(
+                MIN_INTERVAL, MAX_INTERVAL, UnitOfTime.SECONDS
+            )
+        }
+        if data[CONF_FAMILY] == FAMILY_VALENCE:
+            fields[self._field(CONF_INVERT_CURRENT, default=False)] = BooleanSelector()
+            fields[self._field(CONF_CURRENT_CONFIRMED, default=False)] = (
+                BooleanSelector()
+            )
+            return fields | self._line(
+                {self._field(CONF_LINE, LINE_AUTO): LINE_SELECTOR}
+            )
+        fields[self._field(CONF_CURRENT_SCALE, SCALE_AUTO)] = SCALE_SELECTOR
+        if data.get(CONF_MODE) == MODE_LISTEN:
+            return fields
+        fields[self._field(CONF_MODE, MODE_AUTO)] = MODE_SELECTOR
+        return fields | self._line({})
+
+    def _field(self, name: str, default: Any) -> Any:
+        return vol.Required(name, default=self.config_entry.options.get(name, default))
+
+    def _line(self, more: dict[Any, Any]) -> dict[Any, Any]:
+        """The section for those whose batteries answer badly."""
+        data, options = self.config_entry.data, self.config_entry.options
+        timing = make_timing(data[CONF_DEVICE], data[CONF_FAMILY], options)
+        answer = self._field(CONF_ANSWER_TIMEOUT, round(1000 * timing.answer))
+        turnaround = self._field(CONF_TURNAROUND, round(1000 * timing.turnaround))
+        schema = {
+            **more,
+            answer: _number(30, 5000, UnitOfTime.MILLISECONDS),
+            turnaround: _number(0, 200, UnitOfTime.MILLISECONDS),
+        }
+        return {
+            vol.Required(CONF_TIMING): section(vol.Schema(schema), {"collapsed": True})
+        }

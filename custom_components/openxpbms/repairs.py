@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Any
 from homeassistant.components.repairs import ConfirmRepairFlow, RepairsFlow
 from homeassistant.config_entries import ConfigEntryState
 
-from .const import CONF_INVERT_CURRENT
-from .coordinator import ISSUE_CURRENT_SIGN, OpenXPBMSConfigEntry
+from .bank_flow import changed
+from .batteries import identities, keys
+from .const import CONF_INVERT_CURRENT, MODE_LISTEN
+from .coordinator import ISSUE_BANK_HEARD, ISSUE_CURRENT_SIGN, OpenXPBMSConfigEntry
+from .matching import Matching
+from .search import fresh_packs
+from .which_flow import WhichFlow
+from .words import pack_list
 
 if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant
+
+    from .bms.bank import HeardPack
+    from .bms.reading import Identity
 
 
 class AskAgainFlow(ConfirmRepairFlow):
@@ -53,6 +62,62 @@ class InvertCurrentFlow(ConfirmRepairFlow):
         return await super().async_step_confirm(user_input)
 
 
+class BankHeardFlow(WhichFlow, RepairsFlow):
+    """Packs are asked by another master: listen to it, or ask again."""
+
+    def __init__(self, entry: OpenXPBMSConfigEntry) -> None:
+        """Keep the entry whose bus fell silent."""
+        super().__init__()
+        self._entry = entry
+        self._heard: dict[int, HeardPack] = {}
+
+    async def async_step_init(self, user_input: dict[str, str] | None = None) -> Any:
+        """Offer both."""
+        packs = self._packs()
+        return self.async_show_menu(
+            step_id="init",
+            menu_options=["listen", "ask"] if packs else ["ask"],
+            description_placeholders={
+                "bus": self._entry.title,
+                "packs": pack_list(packs) or "-",
+            },
+        )
+
+    def _packs(self) -> list[HeardPack]:
+        if self._entry.state is not ConfigEntryState.LOADED:
+            return []
+        return fresh_packs(self._entry.runtime_data)
+
+    async def async_step_listen(self, user_input: dict[str, str] | None = None) -> Any:
+        """Follow what the other master asks from now on."""
+        packs = self._packs()
+        if not packs:
+            return self.async_abort(reason="nothing_heard")
+        self._heard = {pack.identity.address: pack for pack in packs}
+        self._matching = Matching(
+            identities(self._entry.data),
+            [pack.identity for pack in packs],
+            keys(self._entry),
+        )
+        return await self.async_step_which()
+
+    async def _matched(self, batteries: list[Identity]) -> Any:
+        config_entries = self.hass.config_entries
+        config_entries.async_update_entry(
+            self._entry,
+            data={**self._entry.data, **changed(MODE_LISTEN, batteries)},
+        )
+        config_entries.async_schedule_reload(self._entry.entry_id)
+        return self.async_create_entry(data={})
+
+    async def async_step_ask(self, user_input: dict[str, str] | None = None) -> Any:
+        """Resume: the other master is said to have gone."""
+        if self._entry.state is ConfigEntryState.LOADED:
+            self._entry.runtime_data.bus.watch.resume()
+            await self._entry.runtime_data.async_request_refresh()
+        return self.async_create_entry(data={})
+
+
 async def async_create_fix_flow(
     hass: HomeAssistant, issue_id: str, data: dict[str, Any] | None
 ) -> RepairsFlow:
@@ -61,4 +126,6 @@ async def async_create_fix_flow(
     entry = hass.config_entries.async_get_known_entry(data["entry_id"])
     if data["kind"] == ISSUE_CURRENT_SIGN:
         return InvertCurrentFlow(entry)
+    if data["kind"] == ISSUE_BANK_HEARD:
+        return BankHeardFlow(entry)
     return AskAgainFlow(entry)

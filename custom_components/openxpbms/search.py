@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 from homeassistant.components import usb
 from homeassistant.components.usb.consumers import async_get_serial_port_consumers
 
-from .bms.bus import Bus, Heard
-from .bms.valence import ADDRESSES, TERMINATOR, LineMode, ScanResult, Valence
-from .const import LINE_AUTO
-from .coordinator import make_timing
+from .bms.bank import HeardPack
+from .bms.seplos import Seplos
+from .bms.valence import LineMode, Valence
+from .const import CONF_FAMILY, CONF_LINE, FAMILY_VALENCE, LINE_AUTO
+from .families import KINDS, make_bus, make_family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from homeassistant.core import HomeAssistant
 
+    from .bms.bus import Heard
+    from .bms.family import Family, ScanResult
     from .coordinator import OpenXPBMSCoordinator
 
 LISTEN = 10.0
@@ -26,21 +29,37 @@ class Search:
     """A look for batteries on one port, which is closed by `close`."""
 
     def __init__(
-        self, url: str, line: str = LINE_AUTO, addresses: Sequence[int] = ADDRESSES
+        self,
+        url: str,
+        family: str = FAMILY_VALENCE,
+        line: str = LINE_AUTO,
+        addresses: Sequence[int] | None = None,
     ) -> None:
         """Prepare a look at a port that nobody of ours has open."""
         self.url = url
+        self.family_name = family
         self._line = line
-        self.addresses = addresses
-        forced = line != LINE_AUTO
-        self._own = Bus(url, terminator=TERMINATOR, timing=make_timing(url, {}))
-        self.family = Valence(
-            self._own, LineMode(line) if forced else LineMode.MARK, forced=forced
+        self.addresses = KINDS[family].addresses if addresses is None else addresses
+        self._own = make_bus(url, family, {})
+        self.family = make_family(
+            self._own,
+            {CONF_FAMILY: family, CONF_LINE: LineMode.MARK},
+            {CONF_LINE: line},
         )
 
     def again(self) -> Search:
         """Return a fresh look at the same port; close this one first."""
-        return Search(self.url, self._line, self.addresses)
+        return Search(self.url, self.family_name, self._line, self.addresses)
+
+    @property
+    def mode(self) -> LineMode | None:
+        """How the ninth bit reaches the batteries, where they need one."""
+        return self.family.mode if isinstance(self.family, Valence) else None
+
+    @property
+    def packs(self) -> list[HeardPack]:
+        """The packs that another master was heard asking, by number."""
+        return _heard_packs(self.family)
 
     async def listen(self, progress: Callable[[float], None]) -> Heard:
         """Hear who talks before a byte is sent."""
@@ -58,13 +77,33 @@ class Search:
         await self._own.close()
 
 
+def _heard_packs(family: Family | None) -> list[HeardPack]:
+    if not isinstance(family, Seplos):
+        return []
+    return [pack for _, pack in sorted(family.bank.packs.items())]
+
+
+def fresh_packs(coordinator: OpenXPBMSCoordinator) -> list[HeardPack]:
+    """Return the packs that another master asks now on the bus of a running entry."""
+    return [
+        pack
+        for pack in _heard_packs(coordinator.family)
+        if coordinator.bus.watch.silent
+        and coordinator.family is not None
+        and coordinator.family.heard(pack.identity) is not None
+    ]
+
+
 async def scan_running(
     coordinator: OpenXPBMSCoordinator,
     addresses: Sequence[int],
     progress: Callable[[float], None],
 ) -> ScanResult:
     """Look for batteries over the bus of a running entry, between its rounds."""
-    family = Valence(coordinator.bus, coordinator.family.mode, forced=True)
+    family = coordinator.family
+    assert family is not None
+    if isinstance(family, Valence):
+        family = Valence(coordinator.bus, family.mode, forced=True)
     await family.open()
     return await family.scan(addresses, progress)
 
@@ -81,18 +120,19 @@ async def port_users(hass: HomeAssistant, url: str) -> list[str]:
     return [user.title for name in names for user in consumers.get(name, ())]
 
 
-def parse_addresses(text: str) -> list[int]:
-    """Return the addresses of "1-4, 17", in order, all of them where it is empty.
+def parse_addresses(text: str, family: str = FAMILY_VALENCE) -> list[int]:
+    """Return the addresses of "1-4, 17", in order; the usual ones where it is empty.
 
-    Raises ValueError where it means anything else or leaves 1 to 255.
+    Raises ValueError where it means anything else or an address that cannot be.
     """
+    kind = KINDS[family]
     if not text.strip():
-        return list(ADDRESSES)
+        return list(kind.addresses)
     addresses: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.partition("-")
         span = range(int(first), int(last if dash else first) + 1)
-        if not span or span.start < 1 or span.stop > 256:
+        if not span or not {span[0], span[-1]} <= set(kind.allowed):
             raise ValueError(text)
         addresses |= set(span)
     return sorted(addresses)

@@ -14,9 +14,10 @@ from homeassistant.core import callback
 
 from .bms.bus import Heard
 from .bms.errors import BusError, PortBusy
+from .bms.family import ScanResult
 from .bms.port import changes_speed, shown
-from .bms.valence import ScanResult
-from .const import DOMAIN
+from .const import DOMAIN, FAMILY_VALENCE, LINE_AUTO, MODE_ASK, MODE_AUTO, MODE_LISTEN
+from .families import KINDS
 from .search import Search, port_users
 
 # Some adapters make a byte or two of their own when their port is opened.
@@ -33,8 +34,10 @@ class SearchFlow(ConfigFlow):
         self._error: BusError | None = None
         self._users: list[str] = []
         self._result: ScanResult | None = None
+        self._mode = MODE_AUTO
         self._form = "port"
         self._after_scan = "found"
+        self._after_heard = "bank"
 
     @callback
     def async_remove(self) -> None:
@@ -48,9 +51,11 @@ class SearchFlow(ConfigFlow):
             return url
         return await self.hass.async_add_executor_job(get_serial_by_id, url)
 
-    async def _refusal(self, url: str) -> tuple[dict[str, str], dict[str, str]]:
+    async def _refusal(
+        self, url: str, family: str = FAMILY_VALENCE
+    ) -> tuple[dict[str, str], dict[str, str]]:
         """Say why a port is out of the question, before it is touched."""
-        if not changes_speed(url):
+        if KINDS[family].changes_speed and not changes_speed(url):
             return {CONF_DEVICE: "fixed_speed"}, {"port": shown(url)}
         same = await self.hass.async_add_executor_job(os.path.realpath, url)
         for entry in self.hass.config_entries.async_entries(DOMAIN):
@@ -72,10 +77,17 @@ class SearchFlow(ConfigFlow):
         return {"base": error.key}, error.details
 
     async def _begin(
-        self, url: str, line: str, addresses: Sequence[int]
+        self,
+        url: str,
+        family: str,
+        addresses: Sequence[int] | None = None,
+        *,
+        line: str = LINE_AUTO,
+        mode: str = MODE_AUTO,
     ) -> ConfigFlowResult:
         """Look at a port that passed `_refusal`."""
-        self._search = Search(url, line, addresses)
+        self._mode = mode
+        self._search = Search(url, family, line, addresses)
         return await self.async_step_listen()
 
     def _progress[T](
@@ -106,11 +118,17 @@ class SearchFlow(ConfigFlow):
             heard: Heard = done.result()
         except BusError as err:
             return await self._back(err)
+        return self.async_show_progress_done(next_step_id=self._after(heard))
+
+    def _after(self, heard: Heard) -> str:
+        assert self._search is not None
+        if heard.foreign and self._search.packs and self._mode != MODE_ASK:
+            return self._after_heard
         if heard.foreign:
-            return self.async_show_progress_done(next_step_id="foreign")
+            return "foreign"
         if heard.noise > SPARE_BYTES:
-            return self.async_show_progress_done(next_step_id="noise")
-        return self.async_show_progress_done(next_step_id="scan")
+            return "noise"
+        return "unheard" if self._mode == MODE_LISTEN else "scan"
 
     async def _back(self, err: BusError) -> ConfigFlowResult:
         """Return to the form with an error."""
@@ -135,15 +153,29 @@ class SearchFlow(ConfigFlow):
     ) -> ConfigFlowResult:
         """Another master talks: say so, and send nothing."""
         return self.async_show_menu(
-            step_id="foreign", menu_options=["listen_again", self._form]
+            step_id="foreign", menu_options=["listen_again", *self._back_options]
         )
+
+    async def async_step_unheard(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """There is nobody to listen to."""
+        return self.async_show_menu(
+            step_id="unheard", menu_options=["listen_again", *self._back_options]
+        )
+
+    @property
+    def _back_options(self) -> list[str]:
+        """The form to go back to; a flow that began without one has none."""
+        return [] if self._form == "bus_failed" else [self._form]
 
     async def async_step_noise(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Bytes that make no frame: scan only when told."""
+        scan = [] if self._mode == MODE_LISTEN else ["scan"]
         return self.async_show_menu(
-            step_id="noise", menu_options=["listen_again", "scan", self._form]
+            step_id="noise", menu_options=["listen_again", *scan, *self._back_options]
         )
 
     async def async_step_scan(
@@ -175,7 +207,7 @@ class SearchFlow(ConfigFlow):
     ) -> ConfigFlowResult:
         """Nobody answered: say what to look at."""
         return self.async_show_menu(
-            step_id="nothing", menu_options=["scan_again", self._form]
+            step_id="nothing", menu_options=["scan_again", *self._back_options]
         )
 
     async def async_step_garbled(
@@ -185,7 +217,7 @@ class SearchFlow(ConfigFlow):
         assert self._result is not None
         return self.async_show_menu(
             step_id="garbled",
-            menu_options=["scan_again", self._form],
+            menu_options=["scan_again", *self._back_options],
             description_placeholders={"addresses": listed(self._result.garbled)},
         )
 

@@ -1,9 +1,10 @@
-"""Sensors: what a battery measures, what it remembers, how well it answers."""
+"""Sensors: what a battery measures, how it is set, how well it answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from homeassistant.components.sensor import (
@@ -22,7 +23,12 @@ from homeassistant.const import (
     UnitOfTemperature,
     UnitOfTime,
 )
+from homeassistant.core import callback
+from homeassistant.util import dt as dt_util
 
+from .bms.parameters import PARAMETERS
+from .bms.reading import State
+from .const import FAMILY_SEPLOS, FAMILY_VALENCE
 from .entity import BatteryEntity
 
 if TYPE_CHECKING:
@@ -30,13 +36,16 @@ if TYPE_CHECKING:
     from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
     from .bms.counters import Counters
-    from .bms.reading import History, Reading
+    from .bms.reading import History, Reading, Settings
+    from .bms.registers import Field
     from .bms.rounds import Battery
     from .coordinator import OpenXPBMSConfigEntry, OpenXPBMSCoordinator
 
 PARALLEL_UPDATES = 0
 
-type Value = float | int | None
+type Value = float | int | str | datetime | None
+
+AMPERE_HOURS = "Ah"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +62,13 @@ class HistoryDescription(SensorEntityDescription):
     """A value that the battery keeps of its life."""
 
     value: Callable[[History], Value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingDescription(SensorEntityDescription):
+    """How the battery is set; `value` is None until that was read."""
+
+    value: Callable[[Settings], Value]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +93,7 @@ def _measured(
         device_class=device_class,
         native_unit_of_measurement=unit,
         suggested_display_precision=precision,
-        state_class=SensorStateClass.MEASUREMENT,
+        state_class=more.pop("state_class", SensorStateClass.MEASUREMENT),
         **more,
     )
 
@@ -141,11 +157,65 @@ READINGS = (
     _measured("highest_cell", lambda r: r.highest_cell, None, None, 0),
     _temperature("lowest_cell_temperature", lambda r: r.lowest_cell_temperature),
     _temperature("highest_cell_temperature", lambda r: r.highest_cell_temperature),
-    _temperature("pcb_temperature", lambda r: r.pcb_temperature),
+)
+READINGS_VALENCE = (_temperature("pcb_temperature", lambda r: r.pcb_temperature),)
+READINGS_SEPLOS = (
+    _measured(
+        "remaining_capacity", lambda r: r.remaining_capacity, None, AMPERE_HOURS, 2
+    ),
+    _measured("full_capacity", lambda r: r.full_capacity, None, AMPERE_HOURS, 2),
+    _measured(
+        "total_discharge",
+        lambda r: r.total_discharge,
+        None,
+        AMPERE_HOURS,
+        0,
+        state_class=SensorStateClass.TOTAL_INCREASING,
+    ),
+    _measured(
+        "state_of_health",
+        lambda r: r.soh,
+        None,
+        UnitOfRatio.PERCENTAGE,
+        1,
+        entity_category=EntityCategory.DIAGNOSTIC,
+    ),
+    _measured(
+        "cycles",
+        lambda r: r.cycles,
+        None,
+        None,
+        0,
+        state_class=SensorStateClass.TOTAL_INCREASING,
+        entity_category=EntityCategory.DIAGNOSTIC,
+    ),
+    _measured(
+        "allowed_charge_current",
+        lambda r: r.allowed_charge_current,
+        SensorDeviceClass.CURRENT,
+        UnitOfElectricCurrent.AMPERE,
+        0,
+    ),
+    _measured(
+        "allowed_discharge_current",
+        lambda r: r.allowed_discharge_current,
+        SensorDeviceClass.CURRENT,
+        UnitOfElectricCurrent.AMPERE,
+        0,
+    ),
+    _temperature("mosfet_temperature", lambda r: r.mosfet_temperature),
+    _temperature("ambient_temperature", lambda r: r.ambient_temperature),
+)
+OPERATING_STATE = ReadingDescription(
+    key="operating_state",
+    translation_key="operating_state",
+    value=lambda r: r.state,
+    device_class=SensorDeviceClass.ENUM,
+    options=[state.value for state in State],
 )
 
 
-def _cell(values: tuple[float, ...] | None, cell: int) -> Value:
+def _cell(values: tuple[float | None, ...] | None, cell: int) -> Value:
     return values[cell - 1] if values and cell <= len(values) else None
 
 
@@ -251,6 +321,73 @@ _REVISION_2_EXTREMES = {
     "lifetime_highest_discharge_current",
 }
 
+# Units of a table of registers: what they measure, and Home Assistant's name.
+_UNITS: dict[str, tuple[SensorDeviceClass | None, str | None]] = {
+    "": (None, None),
+    "%": (None, UnitOfRatio.PERCENTAGE),
+    "A": (SensorDeviceClass.CURRENT, UnitOfElectricCurrent.AMPERE),
+    "Ah": (None, AMPERE_HOURS),
+    "V": (SensorDeviceClass.VOLTAGE, UnitOfElectricPotential.VOLT),
+    "h": (SensorDeviceClass.DURATION, UnitOfTime.HOURS),
+    "mA": (SensorDeviceClass.CURRENT, UnitOfElectricCurrent.MILLIAMPERE),
+    "mV": (SensorDeviceClass.VOLTAGE, UnitOfElectricPotential.MILLIVOLT),
+    "min": (SensorDeviceClass.DURATION, UnitOfTime.MINUTES),
+    "ms": (SensorDeviceClass.DURATION, UnitOfTime.MILLISECONDS),
+    "s": (SensorDeviceClass.DURATION, UnitOfTime.SECONDS),
+    # The micro sign, where Home Assistant has the Greek letter.
+    "\u00b5s": (SensorDeviceClass.DURATION, UnitOfTime.MICROSECONDS),
+    "°C": (SensorDeviceClass.TEMPERATURE, UnitOfTemperature.CELSIUS),
+}
+
+
+def _parameter(field: Field) -> SettingDescription:
+    device_class, unit = _UNITS[field.unit]
+    return SettingDescription(
+        key=f"parameter_{field.name}",
+        translation_key=f"parameter_{field.name}",
+        value=lambda settings: (settings.parameters or {}).get(field.name),
+        device_class=device_class,
+        native_unit_of_measurement=unit,
+        suggested_display_precision=len(str(field.divisor)) - 1,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=False,
+    )
+
+
+def _functions_off(settings: Settings) -> list[str] | None:
+    if settings.functions is None:
+        return None
+    return [name for name, enabled in settings.functions.items() if not enabled]
+
+
+def _clock(settings: Settings) -> datetime | None:
+    """Return the pack's clock, which knows no time zone, as of this house's."""
+    if settings.clock is None:
+        return None
+    return settings.clock.replace(tzinfo=dt_util.get_default_time_zone())
+
+
+FUNCTIONS_OFF = SettingDescription(
+    key="functions_off",
+    translation_key="functions_off",
+    value=lambda settings: (
+        None if (off := _functions_off(settings)) is None else len(off)
+    ),
+    entity_category=EntityCategory.DIAGNOSTIC,
+    entity_registry_enabled_default=False,
+)
+SETTINGS = (
+    *map(_parameter, PARAMETERS),
+    SettingDescription(
+        key="clock",
+        translation_key="clock",
+        value=_clock,
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=False,
+    ),
+)
+
 LINK = (
     LinkDescription(
         key="link_quality",
@@ -285,35 +422,64 @@ async def async_setup_entry(
     entry: OpenXPBMSConfigEntry,
     async_add_entities: AddConfigEntryEntitiesCallback,
 ) -> None:
-    """Add the sensors of every battery."""
+    """Add the sensors of every battery, also of those heard later."""
     coordinator = entry.runtime_data
-    for battery in coordinator:
+
+    @callback
+    def add(battery: Battery) -> None:
         async_add_entities(_sensors(coordinator, battery))
+
+    entry.async_on_unload(coordinator.async_follow(add))
 
 
 def _sensors(
     coordinator: OpenXPBMSCoordinator, battery: Battery
 ) -> Iterator[BatterySensor]:
-    cells = range(1, (battery.identity.cells or 0) + 1)
-    newer = battery.identity.revision > 1
-    for reading in (
-        *READINGS,
-        *map(_cell_voltage, cells),
-        *map(_cell_temperature, cells),
-    ):
+    if coordinator.family_name == FAMILY_SEPLOS:
+        yield from _seplos(coordinator, battery)
+    else:
+        yield from _valence(coordinator, battery)
+    if coordinator.asks:
+        for link in LINK:
+            yield LinkSensor(coordinator, battery, link)
+
+
+def _valence(
+    coordinator: OpenXPBMSCoordinator, battery: Battery
+) -> Iterator[BatterySensor]:
+    cells = battery.identity.cells or 0
+    newer = battery.identity.revision != 1
+    for reading in (*READINGS, *READINGS_VALENCE, *_cells(cells, sensors=cells)):
         yield ReadingSensor(coordinator, battery, reading)
     for history in HISTORY + HISTORY_REVISION_2 if newer else HISTORY:
         if newer or history.key not in _REVISION_2_EXTREMES:
             yield HistorySensor(coordinator, battery, history)
-    for link in LINK:
-        yield LinkSensor(coordinator, battery, link)
+
+
+def _seplos(
+    coordinator: OpenXPBMSCoordinator, battery: Battery
+) -> Iterator[BatterySensor]:
+    identity = battery.identity
+    cells = _cells(identity.cells or 0, sensors=identity.sensors or 0)
+    for reading in (*READINGS, *READINGS_SEPLOS, *cells):
+        yield ReadingSensor(coordinator, battery, reading)
+    yield StateSensor(coordinator, battery, OPERATING_STATE)
+    if coordinator.asks:
+        for setting in SETTINGS:
+            yield SettingSensor(coordinator, battery, setting)
+        yield FunctionsOff(coordinator, battery, FUNCTIONS_OFF)
+
+
+def _cells(cells: int, *, sensors: int) -> Iterator[ReadingDescription]:
+    yield from map(_cell_voltage, range(1, cells + 1))
+    yield from map(_cell_temperature, range(1, sensors + 1))
 
 
 class BatterySensor(BatteryEntity, SensorEntity):
     """A sensor of a battery."""
 
     def _state(self) -> tuple[Any, ...]:
-        return self.available, self.native_value
+        return self.available, self.native_value, self.extra_state_attributes
 
 
 class ReadingSensor(BatterySensor):
@@ -331,7 +497,7 @@ class ReadingSensor(BatterySensor):
         super().__init__(coordinator, battery, description)
         if description.cell is not None:
             self._attr_translation_placeholders = {"number": str(description.cell)}
-        if description.signed_by_current:
+        if description.signed_by_current and coordinator.family_name == FAMILY_VALENCE:
             self._attr_extra_state_attributes = {
                 "direction_confirmed": coordinator.current_confirmed
             }
@@ -349,10 +515,26 @@ class ReadingSensor(BatterySensor):
         return self.entity_description.value(self.battery.reading)
 
 
-class HistorySensor(BatterySensor):
-    """A value that changes slowly and is read every ten minutes."""
+class StateSensor(ReadingSensor):
+    """What the battery says that it is doing, and the bits it says it with."""
 
-    entity_description: HistoryDescription
+    # For people who look now; a database would only grow by them.
+    _unrecorded_attributes = frozenset({"coils", "unknown"})
+
+    @property
+    def extra_state_attributes(self) -> dict[str, Any]:
+        """All status bits as they came, and those that nobody knows."""
+        reading = self.battery.reading
+        if reading is None:
+            return {}
+        return {
+            "coils": (reading.coils or b"").hex(),
+            "unknown": [f"0x{coil:04X}" for coil in reading.unknown_coils or ()],
+        }
+
+
+class SlowSensor(BatterySensor):
+    """A value that changes slowly and is read every ten minutes."""
 
     @property
     def available(self) -> bool:
@@ -363,10 +545,43 @@ class HistorySensor(BatterySensor):
             and self.native_value is not None
         )
 
+    async def async_update(self) -> None:
+        """Read it in the next round, which somebody has asked for."""
+        self.battery.slow_from = 0.0
+        await super().async_update()
+
+
+class HistorySensor(SlowSensor):
+    """A value that the battery keeps of its life."""
+
+    entity_description: HistoryDescription
+
     @property
     def native_value(self) -> Value:
         """The value as last told."""
         return self.entity_description.value(self.battery.history)
+
+
+class SettingSensor(SlowSensor):
+    """How the battery is set."""
+
+    entity_description: SettingDescription
+
+    @property
+    def native_value(self) -> Value:
+        """The value as last told."""
+        return self.entity_description.value(self.battery.settings)
+
+
+class FunctionsOff(SettingSensor):
+    """How many of its functions the battery has switched off, and which."""
+
+    _unrecorded_attributes = frozenset({"off"})
+
+    @property
+    def extra_state_attributes(self) -> dict[str, Any]:
+        """The names of the functions."""
+        return {"off": _functions_off(self.battery.settings) or []}
 
 
 class LinkSensor(BatterySensor):

@@ -1,4 +1,4 @@
-"""Sets the virtual bus up as a person would: through the integration's own dialogs."""
+"""Sets a virtual bus up as a person would: through the integration's own dialogs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from home import Home, Json
 FLOWS = "/api/config/config_entries/flow"
 
 
-async def add_bus(home: Home, *choices: str) -> None:
-    """Walk the dialogs with what they suggest; a menu offers one of `choices`."""
+# A menu of the dialogs offers one of these.
+CHOICES = ("demo",)
+
+
+async def add_bus(home: Home, what: Json) -> None:
+    """Walk the dialogs with what they suggest, but for the demo to show: `what`."""
     step = await home.request("POST", FLOWS, json={"handler": "openxpbms"})
     while step["type"] != "create_entry":
         flow = f"{FLOWS}/{step['flow_id']}"
         if step["type"] == "menu":
             choice = next(
-                option for option in step["menu_options"] if option in choices
+                option for option in step["menu_options"] if option in CHOICES
             )
             step = await _answer(home, flow, step, {"next_step_id": choice})
         elif step["type"] == "form" and not step["errors"]:
-            step = await _answer(home, flow, step, suggested(step["data_schema"]))
+            data = suggested(step["data_schema"])
+            if step["step_id"] == "demo":
+                data |= what
+            step = await _answer(home, flow, step, data)
         elif step["type"].startswith("progress"):
             step = await _wait(home, flow, step)
         else:

@@ -8,6 +8,22 @@ from home import Home, Json
 
 URL_PATH = "battery-bank"
 CELL_RANGE = (2.5, 3.65)  # V: what a bar shows between empty and full
+# How the binary sensors end that tell of trouble.
+ALARMS = ("alarm", "_protection")
+OTHER_TEMPERATURES = (
+    ("pcb_temperature", "PCB"),
+    ("mosfet_temperature", "MOSFET"),
+    ("ambient_temperature", "Ambient"),
+)
+# What is shown of a battery's doings, where it has it, with an attribute.
+STATES = (
+    ("alarm", "Alarm", "active"),
+    ("operating_state", "State", None),
+    ("voltage_alarm", "Voltage alarm", "active"),
+    ("temperature_alarm", "Temperature alarm", "active"),
+    ("soc_alarm", "SOC alarm", "active"),
+    ("balancing", "Balancing", "cells"),
+)
 
 
 @dataclass
@@ -16,6 +32,7 @@ class Battery:
 
     device_id: str
     key: str
+    bus: str
     entities: dict[str, str] = field(default_factory=dict)
 
 
@@ -46,10 +63,13 @@ async def batteries_by_name(home: Home) -> dict[str, Battery]:
     """Return the batteries of all buses."""
     devices = {}
     found = {}
-    for device in await home.command("config/device_registry/list"):
+    registry = await home.command("config/device_registry/list")
+    names = {device["id"]: device["name"] for device in registry}
+    for device in registry:
         for domain, key in device["identifiers"]:
             if domain == "openxpbms" and device["via_device_id"]:
-                battery = Battery(device["id"], key)
+                bus = names[device["via_device_id"]]
+                battery = Battery(device["id"], key, bus)
                 devices[device["id"]] = found[device["name"]] = battery
     for entity in await home.command("config/entity_registry/list"):
         if (of := devices.get(entity["device_id"])) and not entity["disabled_by"]:
@@ -59,22 +79,66 @@ async def batteries_by_name(home: Home) -> dict[str, Battery]:
 
 
 def dashboard(batteries: dict[str, Battery]) -> Json:
-    """Return the dashboard: each battery in a column, then the bank in curves."""
-    view = {
-        "title": "Battery bank",
+    """Return the dashboard: all buses beside each other, then each bus by itself."""
+    buses: dict[str, dict[str, Battery]] = {}
+    for name, battery in batteries.items():
+        buses.setdefault(battery.bus, {})[name] = battery
+    short = {bus: bus.partition("(")[2].rstrip(")") or bus for bus in buses}
+    overview = {
+        "title": "All buses",
+        "path": "all",
+        "type": "sections",
+        "max_columns": len(buses),
+        "badges": _alarms(batteries),
+        "sections": [
+            _section(short[bus], "mdi:battery-sync", *_rows(members))
+            for bus, members in buses.items()
+        ],
+    }
+    views = [_bus(short[bus], members) for bus, members in buses.items()]
+    return {"title": "Battery bank", "views": [overview, *views]}
+
+
+def _alarms(batteries: dict[str, Battery]) -> list[Json]:
+    """A badge for each battery that has alarms now."""
+    return [
+        {
+            "type": "entity",
+            "entity": battery.entities[part],
+            "name": name,
+            "show_name": True,
+            "color": "red",
+            "visibility": [
+                {"condition": "state", "entity": battery.entities[part], "state": "on"}
+            ],
+        }
+        for name, battery in batteries.items()
+        for part in battery.entities
+        if part.endswith(ALARMS)
+    ]
+
+
+def _rows(batteries: dict[str, Battery]) -> list[Json]:
+    cards: list[Json] = []
+    for name, battery in batteries.items():
+        cards += [
+            {"type": "heading", "heading": name, "heading_style": "subtitle"},
+            _tile(battery, "state_of_charge", "State of charge", 12, range_=(0, 100)),
+            _tile(battery, "voltage", "Voltage", 4),
+            _tile(battery, "current", "Current", 4),
+            _tile(battery, "cell_delta", "Cell delta", 4),
+        ]
+    return cards
+
+
+def _bus(title: str, batteries: dict[str, Battery]) -> Json:
+    """Each battery in a column, then all of them in curves."""
+    return {
+        "title": title,
+        "path": title.lower().replace(" ", "-"),
         "type": "sections",
         "max_columns": 4,
         "dense_section_placement": True,
-        "badges": [
-            {
-                "type": "entity",
-                "entity": battery.entities["alarm"],
-                "name": name,
-                "show_name": True,
-                "color": "red",
-            }
-            for name, battery in batteries.items()
-        ],
         "sections": [
             *(_battery(name, battery) for name, battery in batteries.items()),
             _curves(
@@ -93,16 +157,27 @@ def dashboard(batteries: dict[str, Battery]) -> Json:
             ),
         ],
     }
-    return {"title": "Battery bank", "views": [view]}
 
 
 def _battery(name: str, battery: Battery) -> Json:
-    cells = [
-        part
-        for part in battery.entities
-        if part.startswith("cell_") and part[5].isdigit()
+    cells = sorted(
+        (
+            part
+            for part in battery.entities
+            if part.startswith("cell_") and part[5].isdigit()
+        ),
+        key=_number,
+    )
+    voltages = [part for part in cells if part.endswith("_voltage")]
+    temperatures = [
+        *((part, f"Cell {_number(part)}") for part in cells if part not in voltages),
+        *(
+            (part, label)
+            for part, label in OTHER_TEMPERATURES
+            if part in battery.entities
+        ),
     ]
-    temperatures = [part for part in cells if part.endswith("_temperature")]
+    width = 12 if len(voltages) <= 8 else 6
     return _section(
         name,
         "mdi:car-battery",
@@ -112,26 +187,29 @@ def _battery(name: str, battery: Battery) -> Json:
         _tile(battery, "power", "Power", 6),
         _tile(battery, "cell_delta", "Cell delta", 6),
         *(
-            _tile(battery, part, f"Cell {part[5]}", 12, range_=CELL_RANGE)
-            for part in cells
-            if part.endswith("_voltage")
+            _tile(battery, part, f"Cell {_number(part)}", width, range_=CELL_RANGE)
+            for part in voltages
         ),
         {
             "type": "glance",
-            "columns": 5 if len(temperatures) <= 4 else 4,
+            "columns": 4,
             "show_icon": False,
             "entities": [
-                *(
-                    {"entity": battery.entities[part], "name": f"Cell {part[5]}"}
-                    for part in temperatures
-                ),
-                {"entity": battery.entities["pcb_temperature"], "name": "PCB"},
+                {"entity": battery.entities[part], "name": label}
+                for part, label in temperatures
             ],
         },
-        _tile(battery, "alarm", "Alarm", 6, attribute="active"),
-        _tile(battery, "balancing", "Balancing", 6, attribute="cells"),
+        *(
+            _tile(battery, part, label, 6, attribute=attribute)
+            for part, label, attribute in STATES
+            if part in battery.entities
+        ),
         _tile(battery, "communication", "Communication", 12, attribute="reason"),
     )
+
+
+def _number(part: str) -> int:
+    return int(part.split("_")[1])
 
 
 def _curves(batteries: dict[str, Battery], graphs: dict[str, list[str]]) -> Json:

@@ -27,6 +27,12 @@ DEMO = HERE.parent.parent / ".demo"
 LOG = DEMO / "home-assistant.log"
 CONSOLE = DEMO / "console.log"
 HOST = "127.0.0.1"
+# Shown beside each other: modules, a lone pack, a bank with its own master.
+BUSES = (
+    {"family": "valence", "modules": 4},
+    {"family": "seplos", "modules": 1},
+    {"family": "seplos_bank", "modules": 4},
+)
 RESTART = 100  # Home Assistant's exit code when it wants to be started again
 START_TIMEOUT = 110
 STOP_TIMEOUT = 60
@@ -124,8 +130,8 @@ async def furnish(url: str) -> None:
             await one.running()
             entries = "/api/config/config_entries/entry?domain=openxpbms"
             if not await one.request("GET", entries):
-                say("setting the virtual bus up (it listens, then searches: 12 s)")
-                await add_bus(one, "demo")
+                say("setting the virtual buses up (they listen, then search: 15 s)")
+                await asyncio.gather(*(add_bus(one, what) for what in BUSES))
             await add_dashboard(one)
         finally:
             await one.log_out()

@@ -12,9 +12,10 @@ from typing import Any
 from hypothesis import settings
 import pytest
 
-from custom_components.openxpbms.bms import rounds, valence
+from custom_components.openxpbms.bms import valence
 from custom_components.openxpbms.bms.bus import Bus, Timing
 from custom_components.openxpbms.bms.reading import Identity, Reading
+from custom_components.openxpbms.bms.seplos import Seplos
 from custom_components.openxpbms.bms.valence import (
     MODELS,
     READ_BAUDRATE,
@@ -32,6 +33,7 @@ settings.load_profile("bms")
 type MakeLine = Callable[..., Awaitable[VirtualLine]]
 type MakeBus = Callable[..., Bus]
 type MakeValence = Callable[..., Awaitable[Valence]]
+type MakeSeplos = Callable[..., Awaitable[Seplos]]
 
 # Long enough for a busy machine to answer, short enough to wait for many times.
 FAST = Timing(answer=0.06, leaving=0.002)
@@ -129,10 +131,22 @@ def make_valence(make_bus: MakeBus) -> MakeValence:
 
 
 @pytest.fixture
+def make_seplos(make_bus: MakeBus) -> MakeSeplos:
+    """Open a bus on a line for packs."""
+
+    async def make(line: VirtualLine, **settings: Any) -> Seplos:
+        on_bus = {"terminator": b"", "timing": FAST} | settings.pop("bus", {})
+        family = Seplos(make_bus(line.path, **on_bus), **settings)
+        await family.open()
+        return family
+
+    return make
+
+
+@pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for hundredths of a second after a wake-up."""
-    for part in (valence, rounds):
-        monkeypatch.setattr(part, "WAKE_PAUSES", (0.02, 0.03))
+    monkeypatch.setattr(valence, "WAKE_PAUSES", (0.02, 0.03))
 
 
 @asynccontextmanager

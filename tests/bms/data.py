@@ -14,7 +14,8 @@ from custom_components.openxpbms.bms.valence import TERMINATOR
 FRAMES = Path(__file__).parents[1] / "frames"
 
 
-def _load(name: str) -> Any:
+def load(name: str) -> Any:
+    """Return the content of a file of frames."""
     return json.loads((FRAMES / name).read_text(encoding="utf-8"))
 
 
@@ -55,7 +56,7 @@ class CapturedReply:
         )
 
 
-_requests = _load("valence_requests.json")
+_requests = load("valence_requests.json")
 WAKE_FRAME = bytes.fromhex(_requests["wake"]["hex"])
 REQUESTS = [
     CapturedRequest(
@@ -75,9 +76,9 @@ REPLIES = [
             for name, value in item.get("values", {}).items()
         },
     )
-    for item in _load("valence_replies.json")["replies"]
+    for item in load("valence_replies.json")["replies"]
 ]
-_words = _load("valence_words.json")
+_words = load("valence_words.json")
 WORDS: list[dict[str, Any]] = _words["words"]
 BANKS: list[dict[str, Any]] = _words["banks"]
 

@@ -19,10 +19,18 @@ from custom_components.openxpbms.bms.errors import (
     NoAnswer,
     PortGone,
     PortMissing,
+    Refused,
     WrongBattery,
 )
 from custom_components.openxpbms.bms.foreign import ForeignWatch
-from custom_components.openxpbms.bms.frame import Reply, Request, with_crc
+from custom_components.openxpbms.bms.frame import (
+    Frame,
+    Refusal,
+    Reply,
+    Request,
+    Write,
+    with_crc,
+)
 from custom_components.openxpbms.bms.port import Line
 from custom_components.openxpbms.bms.valence import (
     MODEL,
@@ -624,9 +632,12 @@ async def test_a_master_that_talks_into_an_exchange_is_heard(
     line = await make_line(Script([theirs + answer(STATUS_1)]))
     bus = make_bus(line.path)
     await bus.open(LINE)
-    assert await bus.exchange(STATUS_1, LINE) == reply(STATUS_1)
+    # What looks like the answer may be the one to the other master.
     with pytest.raises(ForeignMaster):
         await bus.exchange(STATUS_1, LINE)
+    with pytest.raises(ForeignMaster):
+        await bus.exchange(STATUS_1, LINE)
+    assert bus.counters.exchanges == 1
 
 
 async def test_a_port_that_is_pulled_out_is_noticed_at_once(
@@ -719,3 +730,211 @@ async def test_a_closed_bus_stays_closed(
         await bus.open(LINE)
     with pytest.raises(PortGone):
         await bus.exchange(STATUS_1, LINE)
+
+
+# Refusals, on a line without a terminator
+
+MODBUS = Line(19200)
+FIRST, SECOND, THIRD = (
+    Request(0, 4, register, count)
+    for register, count in ((0x1000, 18), (0x1100, 26), (0x1500, 4))
+)
+COILS = Request(0, 1, 0x1200, 144)
+REFUSED = with_crc(bytes((0, 0x84, 2)))
+
+
+async def test_a_refusal_is_an_answer_that_says_no(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    script = Script([b"\xff" + REFUSED, answer(FIRST, 7)])
+    bus = make_bus((await make_line(script)).path, terminator=b"", timing=PATIENT)
+    await bus.open(MODBUS)
+    start = time.monotonic()
+    with pytest.raises(Refused, match=r"refused register 0x1000 \(exception 2\)") as it:
+        await bus.exchange(FIRST, MODBUS)
+    assert time.monotonic() - start < 1.0
+    assert it.value.details == {"address": "0", "code": "2"}
+    assert len(script.heard) == 1  # asking again would change nothing
+    counters = bus.counters_of(0)
+    assert counters.as_dict() == bus.counters.as_dict()
+    assert (counters.refused, counters.answers, counters.exchanges) == (1, 1, 1)
+    assert (counters.timeouts, counters.garbled, counters.crc_errors) == (0, 0, 0)
+    assert len(counters.reply_times) == 1
+    assert [(f.direction, f.data) for f in bus.trace][1:] == [
+        ("stray", b"\xff"),
+        ("received", REFUSED),
+    ]
+    # It was the answer to this question, so none is on its way any more.
+    assert await bus.exchange(FIRST, MODBUS) == reply(FIRST, 7)
+
+
+async def test_a_refusal_may_be_that_of_an_earlier_question(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    # The first refusal comes late; the answer to the second question comes later.
+    late = answer(SECOND, 1) + answer(COILS)
+    script = Script([None, REFUSED, late, answer(SECOND, 2)])
+    bus = make_bus((await make_line(script)).path, terminator=b"")
+    await bus.open(MODBUS)
+    with pytest.raises(NoAnswer):
+        await bus.exchange(FIRST, MODBUS)
+    with pytest.raises(Refused):
+        await bus.exchange(SECOND, MODBUS)
+    got = await bus.exchange(SECOND, MODBUS, others=[FIRST, SECOND, COILS])
+    assert got == reply(SECOND, 2)
+    assert [data for data, _ in script.heard] == [
+        FIRST.encoded,
+        SECOND.encoded,
+        COILS.encoded,
+        SECOND.encoded,
+    ]
+    assert bus.counters.late == 1
+
+
+async def test_a_refusal_of_one_battery_settles_nothing_of_another(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    other = Request(1, 4, 0x1000, 18)
+    script = Script([None, REFUSED, answer(FIRST, 3)])
+    bus = make_bus((await make_line(script)).path, terminator=b"")
+    await bus.open(MODBUS)
+    with pytest.raises(NoAnswer):
+        await bus.exchange(other, MODBUS)
+    with pytest.raises(Refused):
+        await bus.exchange(FIRST, MODBUS)
+    assert await bus.exchange(FIRST, MODBUS) == reply(FIRST, 3)
+    with pytest.raises(DoubtfulAnswer):
+        await bus.exchange(other, MODBUS)
+
+
+async def test_a_late_refusal_between_two_questions_is_dropped(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    line = await make_line(Script([None, answer(COILS)]))
+    bus = make_bus(line.path, terminator=b"")
+    await bus.open(MODBUS)
+    with pytest.raises(NoAnswer):
+        await bus.exchange(FIRST, MODBUS)
+    for _ in range(3):
+        line.inject(REFUSED)
+        await arrived()
+    assert not bus.watch.silent
+    assert bus.counters.late == 0  # only what could pass for an answer counts
+    assert await bus.exchange(COILS, MODBUS) == reply(COILS)
+
+
+async def test_the_refusal_of_another_battery_is_no_answer(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    script = Script([with_crc(bytes((1, 0x84, 2))), answer(COILS), answer(FIRST)])
+    bus = make_bus((await make_line(script)).path, terminator=b"")
+    await bus.open(MODBUS)
+    got = await bus.exchange(FIRST, MODBUS, others=[COILS])
+    assert got == reply(FIRST)
+    assert (bus.counters.garbled, bus.counters.wrong_battery) == (1, 0)
+
+
+# What others say
+
+
+async def test_whatever_answers_no_question_is_passed_on_in_order(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    heard: list[Frame] = []
+    write = bytes.fromhex("00101510000102 55AA 52BE")
+    behind = answer(SECOND, 1)
+    line = await make_line(Script([b"\xff" + answer(THIRD, 4) + behind]))
+    bus = make_bus(line.path, terminator=b"")
+    bus.on_heard = heard.append
+    await bus.open(MODBUS)
+    await bus.exchange(THIRD, MODBUS)
+    theirs = Request(2, 4, 0x1000, 18)
+    for part in (theirs.encoded[:3], theirs.encoded[3:] + answer(theirs, 9)[:20]):
+        line.inject(part)
+        await arrived()
+    line.inject(answer(theirs, 9)[20:] + b"\xff" + with_crc(bytes((2, 0x84, 2))))
+    line.inject(write)
+    await arrived()
+    assert heard == [
+        reply(SECOND, 1),
+        theirs,
+        reply(theirs, 9),
+        Refusal(2, 4, 2),
+        Write(0, 16, 0x1510, b"\x55\xaa"),
+    ]
+
+
+async def test_an_echo_is_passed_on_too(make_line: MakeLine, make_bus: MakeBus) -> None:
+    heard: list[Frame] = []
+    line = await make_line(Script([answer(THIRD)]), echo=True)
+    bus = make_bus(line.path, terminator=b"")
+    bus.on_heard = heard.append
+    await bus.open(MODBUS)
+    await bus.exchange(THIRD, MODBUS)
+    assert heard == [THIRD]
+
+
+async def test_an_answer_beside_the_question_of_another_is_not_believed(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    theirs = Request(0, 4, 0x2000, 26)  # as long as what we ask for
+    line = await make_line(Script([theirs.encoded + answer(SECOND)]))
+    bus = make_bus(line.path, terminator=b"")
+    await bus.open(MODBUS)
+    with pytest.raises(ForeignMaster):
+        await bus.exchange(SECOND, MODBUS)
+    assert line.bytes_received == 8
+
+
+# A bus that only listens
+
+
+async def test_a_mute_bus_has_no_way_to_send(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    line = await make_line(Script([answer(FIRST)] * 3))
+    bus = make_bus(line.path, terminator=b"", mute=True)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="only listens"):
+            await bus.exchange(FIRST, MODBUS, others=[SECOND])
+        with pytest.raises(RuntimeError, match="only listens"):
+            await bus.broadcast(FIRST.encoded, MODBUS)
+        await bus.open(MODBUS)
+    assert await bus.listen(MODBUS, 0.02) == Heard(False, 0)
+    assert line.bytes_received == 0
+    assert list(bus.trace) == []
+    assert bus.counters.exchanges == 0
+
+
+async def test_a_mute_bus_hears_other_masters_without_complaint(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    heard: list[Frame] = []
+    line = await make_line()
+    bus = make_bus(line.path, terminator=b"", mute=True, listen=30.0)
+    bus.on_heard = heard.append
+    async with asyncio.timeout(5.0):  # what does not speak need not wait
+        await bus.open(MODBUS)
+    assert bus.line == MODBUS
+    line.inject(FIRST.encoded + answer(FIRST))
+    await arrived()
+    assert bus.watch.silent
+    await bus.open(MODBUS)
+    assert heard == [FIRST, reply(FIRST)]
+    assert line.bytes_received == 0
+
+
+async def test_a_mute_bus_notices_that_its_port_is_gone(
+    make_line: MakeLine, make_bus: MakeBus, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    link = tmp_path_factory.mktemp("by-id") / "adapter"
+    line = await make_line(link=link)
+    bus = make_bus(str(link), terminator=b"", mute=True)
+    await bus.open(MODBUS)
+    line.unplug()
+    await arrived()
+    with pytest.raises(PortMissing):
+        await bus.open(MODBUS)
+    await line.replug()
+    await bus.open(MODBUS)
+    assert bus.is_open

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from custom_components.openxpbms.bms.counters import Counters, Trace
+from custom_components.openxpbms.bms.counters import Counters, Direction, Trace
 
 
 def test_nothing_is_known_at_the_beginning() -> None:
@@ -110,3 +110,33 @@ def test_a_trace_may_grow_while_it_is_read() -> None:
     for _ in trace:
         trace.add("sent", b"\x02", "")
     assert len(list(trace)) == 2
+
+
+def test_stray_bytes_that_come_piece_by_piece_are_one_entry() -> None:
+    trace = Trace()
+    before = time.time()
+    for number in range(300):
+        trace.add("stray", number.to_bytes(2, "big"), "19200 8N1")
+    pieces = [frame.data for frame in trace]
+    assert b"".join(pieces) == b"".join(n.to_bytes(2, "big") for n in range(300))
+    assert [len(piece) for piece in pieces] == [256, 256, 88]
+    assert [frame.time for frame in trace] == sorted(frame.time for frame in trace)
+    assert before <= next(iter(trace)).time
+
+
+def test_what_belongs_apart_is_not_joined() -> None:
+    trace = Trace()
+    rows: list[tuple[Direction, bytes, str]] = [
+        ("sent", b"\x01", "a"),
+        ("sent", b"\x02", "a"),
+        ("received", b"\x03", "a"),
+        ("received", b"\x04", "a"),
+        ("stray", b"\x05", "a"),
+        ("stray", b"\x06", "b"),
+        ("sent", b"\x07", "b"),
+        ("stray", b"\x08", "b"),
+        ("stray", b"\x09" * 256, "b"),
+    ]
+    for row in rows:
+        trace.add(*row)
+    assert [(f.direction, f.data, f.line) for f in trace] == rows

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 import pytest
 
 from custom_components.openxpbms.bms.counters import Direction, TracedFrame
 from custom_components.openxpbms.bms.disguise import Disguise
-from custom_components.openxpbms.bms.frame import find_frames, find_reply, with_crc
+from custom_components.openxpbms.bms.frame import (
+    Reply,
+    Write,
+    find_frames,
+    find_reply,
+    with_crc,
+)
 from custom_components.openxpbms.bms.reading import Identity
 from custom_components.openxpbms.bms.registers import Block, decode
+from custom_components.openxpbms.bms.seplos_tables import VIA, decode_table
 from custom_components.openxpbms.bms.valence import (
     FIELDS,
     SUMMARY,
@@ -22,13 +31,14 @@ from custom_components.openxpbms.bms.valence import (
 )
 
 from .data import reply
+from .seplos_data import CAPTURED, Captured, those
 
-DISGUISE = Disguise("entry")
+DISGUISE = Disguise("entry", "valence")
 SERIAL = "104400461"
 B = reply("B*").data
 
 
-def identity(address: int, serial: str | None, revision: int = 2) -> Identity:
+def identity(address: int, serial: str | None, revision: int | None = 2) -> Identity:
     """Return a battery with this serial number."""
     return Identity(
         address=address,
@@ -38,6 +48,13 @@ def identity(address: int, serial: str | None, revision: int = 2) -> Identity:
         revision=revision,
         cells=4,
     )
+
+
+def pseudonym(serial: str, revision: int = 2) -> str:
+    """Return the pseudonym of a Valence serial number."""
+    hidden = DISGUISE.serial(identity(1, serial, revision))
+    assert hidden is not None
+    return hidden
 
 
 def traced(data: bytes, direction: Direction = "received") -> TracedFrame:
@@ -84,14 +101,16 @@ def test_a_pseudonym_looks_like_a_serial_number_and_lasts(
     known: tuple[str, int],
 ) -> None:
     serial, revision = known
-    hidden = DISGUISE.serial(serial, revision)
+    hidden = pseudonym(serial, revision)
     assert len(hidden) == len(serial)
     assert hidden.isdecimal()
-    assert Disguise("entry").serial(serial, revision) == hidden
+    again = Disguise("entry", "valence").serial(identity(9, serial, revision))
+    assert again == hidden
 
 
 def test_a_pseudonym_depends_on_the_key() -> None:
-    hidden = {Disguise(key).serial(SERIAL, 2) for key in ("a", "b", SERIAL)}
+    who = identity(1, SERIAL)
+    hidden = {Disguise(key, "valence").serial(who) for key in ("a", "b", SERIAL)}
     assert len(hidden - {SERIAL}) == 3
 
 
@@ -99,7 +118,7 @@ def test_a_pseudonym_depends_on_the_key() -> None:
 @example("104400461", "104500461")
 @example("104400461", "114400461")
 def test_two_serial_numbers_have_two_pseudonyms(one: str, other: str) -> None:
-    same = DISGUISE.serial(one, 2) == DISGUISE.serial(other, 2)
+    same = pseudonym(one) == pseudonym(other)
     assert same is (one == other)
 
 
@@ -107,7 +126,7 @@ def test_two_serial_numbers_have_two_pseudonyms(one: str, other: str) -> None:
 def test_pseudonyms_of_a_large_bank_differ(revision: int) -> None:
     start = 20101 if revision == 1 else 104410461
     serials = [str(start + number) for number in range(55)]
-    assert len({DISGUISE.serial(serial, revision) for serial in serials}) == 55
+    assert len({pseudonym(serial, revision) for serial in serials}) == 55
 
 
 @given(serials, st.integers(1, 255), st.binary(min_size=16, max_size=16))
@@ -121,9 +140,7 @@ def test_a_summary_tells_the_pseudonym_and_can_be_replayed(
     assert len(hidden.data) == len(frame)
     assert hidden.data[7:23] == rest
     assert revision == 1 or hidden.data[3] < 0x10  # the unused bits
-    assert serial_in(hidden.data, address, revision) == DISGUISE.serial(
-        serial, revision
-    )
+    assert serial_in(hidden.data, address, revision) == pseudonym(serial, revision)
 
 
 @given(serials)
@@ -131,11 +148,11 @@ def test_disguising_twice_is_as_good_as_disguising_the_pseudonym(
     known: tuple[str, int],
 ) -> None:
     serial, revision = known
-    once = DISGUISE.serial(serial, revision)
+    once = pseudonym(serial, revision)
     frame = traced(summary(1, words_of(serial, revision)))
     for name in (serial, once):
         [frame] = DISGUISE.frames([frame], [identity(1, name, revision)])
-    assert serial_in(frame.data, 1, revision) == DISGUISE.serial(once, revision)
+    assert serial_in(frame.data, 1, revision) == pseudonym(once, revision)
 
 
 def test_unused_bits_of_a_serial_number_make_no_second_pseudonym() -> None:
@@ -149,19 +166,27 @@ def test_unused_bits_of_a_serial_number_make_no_second_pseudonym() -> None:
             [identity(1, SERIAL)],
         )
     ]
-    assert hidden == [DISGUISE.serial(SERIAL, 2)] * 2
+    assert hidden == [pseudonym(SERIAL)] * 2
 
 
 @pytest.mark.parametrize("words", ["00000000", "FFFFFFFF"])
 def test_a_blank_serial_number_stays_blank(words: str) -> None:
     frame = traced(summary(1, bytes.fromhex(words)))
     assert DISGUISE.frames([frame], [identity(1, None)]) == [frame]
-    assert DISGUISE.serial("000000000", 2) == "000000000"
+    assert pseudonym("000000000") == "000000000"
+    assert DISGUISE.serial(identity(1, None)) is None
 
 
-def test_an_unknown_address_is_disguised_as_revision_2() -> None:
-    [hidden] = DISGUISE.frames([traced(summary(9, bytes.fromhex("02AC01CD")))], [])
-    assert serial_in(hidden.data, 9, 2) == DISGUISE.serial(SERIAL, 2)
+@pytest.mark.parametrize("known", [[], [identity(9, SERIAL, None)]])
+def test_a_module_of_unknown_revision_is_disguised_as_revision_2(
+    known: list[Identity],
+) -> None:
+    whole = summary(9, bytes.fromhex("02AC01CD"))
+    [hidden] = DISGUISE.frames([traced(whole)], known)
+    assert serial_in(hidden.data, 9, 2) == pseudonym(SERIAL)
+    [broken] = DISGUISE.frames([traced(whole[:-3])], known)
+    assert (broken.data == hidden.data[: len(whole) - 5] + whole[-5:-3]) is bool(known)
+    assert DISGUISE.serial(identity(9, SERIAL, None)) == pseudonym(SERIAL)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +224,7 @@ def test_a_broken_summary_among_noise_is_disguised_too(
     )
     assert len(hidden.data) == len(stray.data)
     assert words not in hidden.data
-    assert serial_in(hidden.data, 1, revision) == DISGUISE.serial(serial, revision)
+    assert serial_in(hidden.data, 1, revision) == pseudonym(serial, revision)
 
 
 def test_a_serial_number_across_two_pieces_is_disguised_too() -> None:
@@ -242,3 +267,194 @@ def test_only_the_serial_number_of_a_summary_changes() -> None:
         decode(FIELDS, Block(0x3B, 8), data[7:23]) for data in (B, hidden.data)
     )
     assert before == after
+
+
+# Seplos
+
+SEPLOS = Disguise("entry", "seplos")
+VIAS = [item for item in those("VIA") if item.kind == "reply"]
+
+
+def pack(serial: str | None, address: int = 0) -> Identity:
+    """Return a pack with this serial number."""
+    return Identity(address=address, serial=serial, model="Seplos V3", model_code="")
+
+
+def hidden_name(serial: str) -> str:
+    """Return the pseudonym of a pack's serial number."""
+    hidden = SEPLOS.serial(pack(serial))
+    assert hidden is not None
+    return hidden
+
+
+def via(
+    serial: str, pack_serial: str = "", address: int = 0, rest: bytes = b""
+) -> bytes:
+    """Return the frame of a pack that tells these serial numbers."""
+    texts = serial.encode() + b"\0" + rest, pack_serial.encode()
+    data = b"XZH-ElecTech Co.,Ltd" + b"BMS16S200A-SP05B".ljust(20, b"\0") + b"13"
+    data += b"".join(text.ljust(30, b"\0")[:30] for text in texts)
+    return with_crc(bytes((address, 4, 102)) + data)
+
+
+def texts_in(data: bytes) -> dict[str, object]:
+    """Return what a reply to VIA tells."""
+    [found] = find_frames(data, b"")
+    assert isinstance(found.frame, Reply)
+    return decode_table(VIA, found.frame.data)
+
+
+packs = st.from_regex(r"[A-Z]{2}[0-9]{2}[A-Z](-[A-Z])?[0-9]{8,13}", fullmatch=True)
+
+
+def kind(character: str) -> str:
+    """Return whether it is a letter, a digit or what else."""
+    for sign, test in (("0", str.isdigit), ("A", str.isupper), ("a", str.islower)):
+        if test(character):
+            return sign
+    return character
+
+
+@given(st.from_regex(r"[A-Za-z0-9 ._-]{1,30}", fullmatch=True))
+@example("SP05B2311260063")
+@example("SP57B-A2506120022")
+def test_a_pseudonym_is_spelt_like_the_serial_number(serial: str) -> None:
+    hidden = hidden_name(serial)
+    assert list(map(kind, hidden)) == list(map(kind, serial))
+    assert Disguise("entry", "seplos").serial(pack(serial, 7)) == hidden
+
+
+def test_pseudonyms_of_packs_depend_on_the_serial_number_and_the_key() -> None:
+    serials = [f"SP05B23112600{number:02}" for number in range(50)]
+    assert len({hidden_name(serial) for serial in serials} | set(serials)) == 100
+    keys = ("entry", "other", "SP05B2311260063")
+    assert len({Disguise(k, "seplos").serial(pack(serials[0])) for k in keys}) == 3
+    assert SEPLOS.serial(pack(None)) is None
+
+
+@pytest.mark.parametrize("item", VIAS, ids=str)
+def test_a_captured_serial_number_is_hidden_and_nothing_else(item: Captured) -> None:
+    serial = item.values["bms_sn"]
+    for known in ([], [pack(serial)]):
+        [hidden] = SEPLOS.frames([traced(item.data)], known)
+        before, after = texts_in(item.data), texts_in(hidden.data)
+        assert after == before | {"serial": hidden_name(serial)}
+        assert serial.encode() not in hidden.data
+
+
+@given(packs, packs, st.integers(0, 16))
+def test_both_serial_numbers_of_a_pack_are_hidden(
+    serial: str, other: str, address: int
+) -> None:
+    for known in ([], [pack(serial, address)], [pack(other, address)]):
+        [hidden] = SEPLOS.frames([traced(via(serial, other, address))], known)
+        told = texts_in(hidden.data)
+        assert told["serial"] == hidden_name(serial)
+        assert told["pack_serial"] == hidden_name(other)
+        assert told["device"] == "BMS16S200A-SP05B"
+        assert hidden.data[0] == address
+
+
+def test_a_stray_byte_in_a_serial_number_makes_no_second_pseudonym() -> None:
+    # A captured pack has 0x02 behind its number.
+    frame = via("SP05B2311260061\x02")
+    [hidden] = SEPLOS.frames([traced(frame)], [])
+    assert texts_in(hidden.data)["serial"] == hidden_name("SP05B2311260061")
+    assert b"SP05B" not in hidden.data[44:]
+
+
+def test_what_stands_behind_a_serial_number_is_hidden_too() -> None:
+    frame = via("SP05B", rest=b"2311260061")
+    [hidden] = SEPLOS.frames([traced(frame)], [])
+    assert len(hidden.data) == len(frame)
+    assert texts_in(hidden.data)["serial"] == hidden_name("SP05B")
+    assert b"2311260061" not in hidden.data
+
+
+@given(packs, st.data())
+def test_a_known_serial_number_is_hidden_in_broken_bytes(
+    serial: str, data: st.DataObject
+) -> None:
+    whole = via(serial)
+    cut = data.draw(st.integers(1, len(whole) - 1))
+    hidden = SEPLOS.frames([traced(whole[:cut])], [pack(None), pack(serial)])
+    hidden += SEPLOS.frames([traced(whole[cut:])], [pack(serial)])
+    assert [len(frame.data) for frame in hidden] == [cut, len(whole) - cut]
+    digits = re.findall(rb"[0-9]{5,}", serial.encode())[-1]
+    for frame in hidden:
+        for at in range(len(digits) - 4):
+            assert (
+                digits[at : at + 5] not in frame.data
+                or digits[at : at + 5] in hidden_name(serial).encode()
+            )
+    if not 45 < cut < 75:
+        assert hidden_name(serial).encode() in b"".join(f.data for f in hidden)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_serial_number_with_a_wrong_character_is_hidden(known: bool) -> None:
+    whole = bytearray(via("SP05B2311260063"))
+    whole[whole.index(b"B2311")] ^= 0xC0
+    [hidden] = SEPLOS.frames(
+        [traced(bytes(whole), "stray")], [pack("SP05B2311260063")] if known else []
+    )
+    assert len(hidden.data) == len(whole)
+    assert b"2311260063" not in hidden.data
+    expected = hidden_name("SP05B2311260063").encode()[-10:]
+    assert (expected in hidden.data) is known
+    # The rest is as it was.
+    assert hidden.data[:45] == whole[:45]
+    assert hidden.data[60:] == whole[60:]
+
+
+def test_a_serial_number_in_any_valid_frame_is_hidden() -> None:
+    serial = "SP05B2311260063"
+    part = with_crc(bytes((0, 4, 30)) + serial.encode().ljust(30, b"\0"))
+    [hidden] = SEPLOS.frames([traced(part, "stray")], [pack(serial)])
+    [found] = find_frames(hidden.data, b"")
+    assert isinstance(found.frame, Reply)
+    assert found.frame.data.rstrip(b"\0") == hidden_name(serial).encode()
+
+
+@pytest.mark.parametrize("first", [0x1714, 0x1715, 0x1716, 0x1724])
+def test_a_serial_number_that_somebody_writes_is_hidden(first: int) -> None:
+    serial = b"SP05B2311260063"
+    at = max(0, 2 * (0x1715 - first))
+    data = (b"\0" * at + serial).ljust(32, b"\0")
+    head = bytes((0, 16, *first.to_bytes(2, "big"), 0, 16, 32))
+    [hidden] = SEPLOS.frames([traced(with_crc(head + data), "stray")], [])
+    [found] = find_frames(hidden.data, b"")
+    assert isinstance(found.frame, Write)
+    assert found.frame.register == first
+    assert found.frame.data == b"\0" * at + hidden_name(serial.decode()).encode().ljust(
+        32 - at, b"\0"
+    )
+
+
+@pytest.mark.parametrize("item", CAPTURED, ids=str)
+def test_captured_frames_without_a_serial_number_stay_as_they_are(
+    item: Captured,
+) -> None:
+    if item.table != "VIA" or item.kind == "request":
+        frame = traced(item.data, "stray")
+        known = [pack("SP05B2311260063"), pack("A1"), pack("")]
+        assert SEPLOS.frames([frame], known) == [frame]
+
+
+def test_a_short_serial_number_spoils_no_frame() -> None:
+    # Two letters may stand anywhere by chance.
+    [item] = [item for item in VIAS if item.values["bms_sn"] == "SP57B-A2506120022"]
+    [hidden] = SEPLOS.frames([traced(item.data)], [pack("SG"), pack("5")])
+    assert texts_in(hidden.data)["device"] == "SG16S200A-SP57B-A"
+
+
+def test_a_serial_number_of_a_pack_across_two_pieces_is_hidden() -> None:
+    whole = via("SP05B2311260063")
+    pieces = [traced(whole[:50], "stray"), traced(whole[50:], "stray")]
+    [hidden] = SEPLOS.frames(pieces, [])
+    assert texts_in(hidden.data)["serial"] == hidden_name("SP05B2311260063")
+
+
+def test_what_was_sent_to_packs_stays_as_it_was() -> None:
+    sent = traced(VIA.request(0).encoded, "sent")
+    assert SEPLOS.frames([sent], [pack("SP05B2311260063")]) == [sent]

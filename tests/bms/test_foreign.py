@@ -12,6 +12,7 @@ from custom_components.openxpbms.bms.valence import STATUS, SUMMARY, TERMINATOR,
 
 from .conftest import Clock
 from .data import reply
+from .seplos_data import BURSTS
 
 OURS = request(1, STATUS)
 THEIRS = request(7, SUMMARY).encoded
@@ -236,3 +237,74 @@ def test_frames_without_terminator_are_watched_too(clock: Clock) -> None:
     watch = ForeignWatch(b"", clock)
     watch.feed(Request(2, 4, 0x1000, 18).encoded)
     assert watch.silent
+
+
+# Refusals and writes, on a line without a terminator
+
+PIA = Request(0, 4, 0x1000, 18)
+REFUSED = with_crc(bytes((0, 0x84, 2)))
+
+
+@pytest.fixture
+def plain(clock: Clock) -> ForeignWatch:
+    """Return a watch on such a line."""
+    return ForeignWatch(b"", clock)
+
+
+def test_a_late_refusal_to_us_is_ours(plain: ForeignWatch, clock: Clock) -> None:
+    plain.asked(PIA)
+    for _ in range(3):
+        clock.now += 1.6
+        plain.feed(REFUSED)
+    assert plain.frames == 3
+    assert not plain.silent
+
+
+@pytest.mark.parametrize(
+    "asked", [Request(1, 4, 0x1000, 18), Request(0, 1, 0x1200, 144), None]
+)
+def test_the_second_refusal_of_what_we_did_not_ask_silences_us(
+    plain: ForeignWatch, asked: Request | None
+) -> None:
+    if asked:
+        plain.asked(asked)
+    plain.feed(REFUSED)
+    assert not plain.silent
+    plain.feed(REFUSED)
+    assert plain.silent
+
+
+def test_an_old_question_is_not_refused_any_more(
+    plain: ForeignWatch, clock: Clock
+) -> None:
+    plain.asked(PIA)
+    clock.now += 5.1
+    plain.feed(REFUSED + REFUSED)
+    assert plain.silent
+
+
+def test_a_write_of_several_registers_silences_us_at_once(plain: ForeignWatch) -> None:
+    plain.asked(PIA)
+    plain.feed(bytes.fromhex("00101510000102 55AA 52BE"))
+    assert plain.silent
+    assert plain.foreign_frames == 1
+
+
+def test_an_acknowledgement_is_a_reply_that_nobody_asked_for(
+    plain: ForeignWatch,
+) -> None:
+    acknowledgement = bytes.fromhex("001015100001 05D1")
+    plain.feed(acknowledgement)
+    assert not plain.silent
+    plain.feed(acknowledgement)
+    assert plain.silent
+
+
+@pytest.mark.parametrize("name", BURSTS)
+def test_the_master_of_a_bank_silences_us_with_its_first_frames(
+    plain: ForeignWatch, name: str
+) -> None:
+    asked_aloud = len(BURSTS[name][0]) == 8
+    for number, frame in enumerate(BURSTS[name]):
+        plain.feed(frame)
+        assert plain.silent is (number >= (0 if asked_aloud else 1))

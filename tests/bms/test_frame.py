@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 import pytest
 
 from custom_components.openxpbms.bms.frame import (
+    Refusal,
     Reply,
     Request,
+    Write,
     crc16,
     find_frames,
     find_reply,
@@ -242,8 +244,8 @@ def test_every_read_is_recognised_as_a_request(request: Request) -> None:
 def test_all_frames_between_noise_are_found_in_order(
     terminator: bytes, data: st.DataObject
 ) -> None:
-    # Noise without bytes that can be a function.
-    noise = st.binary(max_size=9).map(lambda raw: bytes(byte | 0x80 for byte in raw))
+    # Noise without bytes that can be a function or the refusal of one.
+    noise = st.binary(max_size=9).map(lambda raw: bytes(byte | 0xC0 for byte in raw))
     stream, expected = b"", []
     for _ in range(data.draw(st.integers(0, 4))):
         request = data.draw(requests(most=12))
@@ -307,7 +309,99 @@ def test_a_reply_without_data_is_no_reply() -> None:
 
 
 def test_frames_of_unknown_functions_are_passed_over() -> None:
-    unknown = with_crc(bytes((1, 0x83, 2)))
+    unknown = with_crc(bytes((1, 7, 2)))
     known = Request(1, 3, 0, 1)
     [found] = find_frames(unknown + known.encoded, b"")
     assert (found.frame, found.start) == (known, len(unknown))
+
+
+# Refusals and writes
+
+
+def refusal_frame(
+    address: int, function: int, code: int, terminator: bytes = b""
+) -> bytes:
+    """Return the frame of a battery that will not do it."""
+    body = bytes((address, function | 0x80, code))
+    return body + reference_crc(body) + terminator
+
+
+@given(requests(), st.integers(1, 255), st.data())
+def test_a_refusal_is_found_in_any_noise(
+    request: Request, code: int, data: st.DataObject
+) -> None:
+    noise = st.binary(max_size=20).map(lambda raw: bytes(byte | 0xC0 for byte in raw))
+    before, behind = data.draw(noise), data.draw(noise)
+    frame = refusal_frame(request.address, request.function, code, request.terminator)
+    search = find_reply(before + frame + behind, request)
+    assert search.reply == Refusal(request.address, request.function, code)
+    assert (search.start, search.end) == (len(before), len(before + frame))
+    assert not search.near
+
+
+@given(requests(), st.data())
+def test_an_altered_refusal_is_never_accepted(
+    request: Request, data: st.DataObject
+) -> None:
+    frame = refusal_frame(request.address, request.function, 2, request.terminator)
+    at = data.draw(st.integers(0, len(frame) - 1))
+    altered = bytearray(frame)
+    altered[at] ^= data.draw(st.integers(1, 255))
+    assert find_reply(altered, request).reply is None
+    assert find_reply(frame[:-1], request).reply is None
+
+
+def test_the_refusal_of_another_question_is_not_taken() -> None:
+    request = Request(3, 4, 0x1000, 18)
+    for frame in (refusal_frame(3, 1, 2), refusal_frame(4, 4, 2)):
+        assert find_reply(frame, request).reply is None
+
+
+def test_a_reply_counts_more_than_a_refusal() -> None:
+    request = Request(3, 4, 0x1000, 1)
+    refusal, reply = refusal_frame(3, 4, 2), reply_frame(request, b"ab")
+    for stream in (refusal + reply, reply + refusal):
+        assert find_reply(stream, request).reply == Reply(3, 4, b"ab")
+
+
+def test_a_bad_reply_before_a_refusal_is_told() -> None:
+    request = Request(3, 4, 0x1000, 1)
+    bad = reply_frame(request, b"ab")[:-1] + b"?"
+    search = find_reply(bad + refusal_frame(3, 4, 6), request)
+    assert search.reply == Refusal(3, 4, 6)
+    assert search.near
+
+
+@pytest.mark.parametrize("terminator", [b"", TERMINATOR])
+@pytest.mark.parametrize("function", range(1, 32))
+def test_refusals_of_known_functions_are_frames(
+    function: int, terminator: bytes
+) -> None:
+    stream = b"\xff" + refusal_frame(9, function, 2, terminator) + b"\xff"
+    frames = [found.frame for found in find_frames(stream, terminator)]
+    known = function in (1, 2, 3, 4, 15, 16)
+    assert frames == ([Refusal(9, function, 2)] if known else [])
+
+
+@given(
+    addresses,
+    st.sampled_from([15, 16]),
+    registers,
+    st.binary(max_size=246),
+    terminators,
+)
+def test_a_write_and_its_acknowledgement_are_told_apart(
+    address: int, function: int, register: int, content: bytes, terminator: bytes
+) -> None:
+    head = bytes((address, function)) + register.to_bytes(2, "big")
+    head += (len(content) // 2).to_bytes(2, "big")
+    write = head + bytes((len(content),)) + content
+    write += reference_crc(write) + terminator
+    acknowledgement = head + reference_crc(head) + terminator
+    [found, answer] = find_frames(write + acknowledgement, terminator)
+    assert found.frame == Write(address, function, register, content)
+    assert answer.frame == Reply(address, function, head[2:])
+    assert (found.start, answer.start) == (0, len(write))
+    for cut in range(len(write)):
+        for part in find_frames(write[:cut], terminator):
+            assert not isinstance(part.frame, Write)

@@ -1,36 +1,63 @@
-"""Valence modules are only ever read: the wake-up and function 3, nothing else."""
+"""Batteries are only ever read.
+
+Valence: the wake-up and function 3. Seplos: functions 1 and 4. Nothing else.
+"""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Awaitable, Callable
 import inspect
+from types import ModuleType
 
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
+from custom_components.openxpbms.bms import (
+    bank,
+    listening,
+    seplos,
+    seplos_tables,
+    valence,
+)
 from custom_components.openxpbms.bms import rounds as rounds_module
-from custom_components.openxpbms.bms import valence
 from custom_components.openxpbms.bms.errors import BusError
 from custom_components.openxpbms.bms.frame import crc16
 from custom_components.openxpbms.bms.registers import Block
 from custom_components.openxpbms.bms.rounds import Rounds
+from custom_components.openxpbms.bms.seplos_tables import Table
 from custom_components.openxpbms.bms.valence import WAKE, LineMode, Valence, request
 
 from .conftest import MakeBus, MakeLine, Recorder, identity, module
 
-TREE = ast.parse(inspect.getsource(valence))
+
+def tree(module: ModuleType) -> ast.Module:
+    """Return what a file says."""
+    return ast.parse(inspect.getsource(module))
 
 
-def calls(name: str) -> list[ast.Call]:
-    """Return all calls of a function or method in valence.py."""
+TREE = tree(valence)
+
+
+def calls(name: str, within: ast.AST = TREE) -> list[ast.Call]:
+    """Return all calls of a function or method, in valence.py unless told."""
     return [
         node
-        for node in ast.walk(TREE)
+        for node in ast.walk(within)
         if isinstance(node, ast.Call)
         and name in (getattr(node.func, "id", ""), getattr(node.func, "attr", ""))
     ]
+
+
+def imported(within: ast.AST, module: str) -> set[str]:
+    """Return what a file takes from another one of the package."""
+    return {
+        alias.name
+        for node in ast.walk(within)
+        if isinstance(node, ast.ImportFrom) and node.module == module
+        for alias in node.names
+    }
 
 
 @given(st.integers(0, 255), st.integers(0, 0xFFFF), st.integers(1, 125))
@@ -69,13 +96,7 @@ def _calls_in(node: ast.AST) -> list[ast.Call]:
 
 
 def test_the_file_knows_no_writing_function() -> None:
-    imported = {
-        alias.name
-        for node in ast.walk(TREE)
-        if isinstance(node, ast.ImportFrom) and node.module == "frame"
-        for alias in node.names
-    }
-    assert imported == {"READ_HOLDING", "Request"}
+    assert imported(TREE, "frame") == {"READ_HOLDING", "Request"}
     assigned = [
         node
         for node in ast.walk(TREE)
@@ -90,6 +111,68 @@ def test_rounds_send_nothing_by_themselves() -> None:
     source = inspect.getsource(rounds_module)
     for word in ("exchange", "broadcast", "Request", ".write"):
         assert word not in source
+
+
+# Seplos
+
+
+def test_a_table_can_be_read_and_nothing_else() -> None:
+    within = tree(seplos_tables)
+    assert imported(within, "frame") == {"READ_COILS", "READ_INPUT", "Request"}
+    [made] = calls("Request", within)
+    [table] = [n for n in within.body if getattr(n, "name", "") == "Table"]
+    assert made in ast.walk(table)
+    assert [ast.unparse(argument) for argument in made.args] == [
+        "address",
+        "self.function",
+        "self.block.register",
+        "self.block.count",
+    ]
+    functions = {ast.unparse(call.args[0]) for call in calls("Table", within)}
+    assert functions == {"READ_INPUT", "READ_COILS"}
+    tables = [v for v in vars(seplos_tables).values() if isinstance(v, Table)]
+    assert len(tables) == len(calls("Table", within))
+    for one in tables:
+        frame = one.request(5).encoded
+        assert len(frame) == 8
+        assert frame[1] in (1, 4)
+
+
+def test_packs_are_asked_for_tables_only() -> None:
+    within = tree(seplos)
+    assert imported(within, "frame") == set()
+    for name in ("Request", "Table", "broadcast", "write", "with_crc"):
+        assert calls(name, within) == []
+    for name in ("setattr", "getattr", "_replace"):
+        assert calls(name, within) == []
+    exchanges = calls("exchange", within)
+    asked = [ast.unparse(call.args[0]) for call in exchanges]
+    assert asked == ["table.request(address)", "SPA.request(address)"]
+    for call in exchanges:
+        for keyword in call.keywords:
+            functions = [ast.unparse(part.func) for part in _calls_in(keyword)]
+            assert functions == ["other.request"]
+    for call in calls("replace", within):
+        assert ast.unparse(call.args[0]) == "identity"
+
+
+@pytest.mark.parametrize("module", [bank, listening])
+def test_who_only_listens_has_nothing_to_send_with(module: ModuleType) -> None:
+    within = tree(module)
+    for name in ("exchange", "broadcast", "write", "with_crc", "Request", "Table"):
+        assert calls(name, within) == []
+    assert imported(within, "frame") <= {"Frame", "Reply", "Request"}
+    assert imported(within, "bus") <= {"Bus"}
+
+
+def test_what_only_listens_calls_nothing_of_a_bus_but_opening_it() -> None:
+    within = tree(listening)
+    used = {
+        node.attr
+        for node in ast.walk(within)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("bus")
+    }
+    assert used == {"is_open", "open", "on_heard"}
 
 
 @pytest.mark.usefixtures("short_pauses")
@@ -113,7 +196,7 @@ async def test_every_byte_ever_sent_is_the_wake_up_or_a_read(
         "scan": lambda: family.scan(range(1, 5)),
         "identify": lambda: family.identify(3),
         "read": lambda: family.read(who[2]),
-        "read_history": lambda: family.read_history(who[2]),
+        "read_slow": lambda: family.read_slow(who[2]),
     }
     everything = inspect.getmembers(Valence, inspect.iscoroutinefunction)
     assert {name for name, _ in everything if name[0] != "_"} == set(done)
@@ -122,7 +205,7 @@ async def test_every_byte_ever_sent_is_the_wake_up_or_a_read(
     with pytest.raises(BusError):
         await family.read(who[0])
     for one in who:
-        await family.read_history(one)
+        await family.read_slow(one)
     rounds = Rounds(family, who)
     for _ in range(3):
         await rounds.round()

@@ -70,3 +70,20 @@ def test_power_needs_voltage_and_current(partial: Reading) -> None:
 def test_a_reading_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         READING.voltage = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("temperatures", "lowest", "highest"),
+    [
+        ((None, 20.0, None, -3.0), -3.0, 20.0),
+        ((None, 20.0), 20.0, 20.0),
+        ((None, None), None, None),
+        ((0.0, None), 0.0, 0.0),
+    ],
+)
+def test_missing_sensors_tell_nothing(
+    temperatures: tuple[float | None, ...], lowest: float | None, highest: float | None
+) -> None:
+    reading = Reading(cell_temperatures=temperatures)
+    assert reading.lowest_cell_temperature == lowest
+    assert reading.highest_cell_temperature == highest

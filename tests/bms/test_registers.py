@@ -111,3 +111,43 @@ def test_only_fields_that_lie_wholly_inside_a_block_are_decoded(
 ) -> None:
     cells = Field(name="cells", register=0x48, items=6)
     assert ("cells" in decode([cells], block, bytes(2 * block.count))) is inside
+
+
+@given(st.integers(0, 0xFFFF))
+@example(2731)
+@example(2331)
+def test_an_offset_comes_before_the_divisor(raw: int) -> None:
+    kelvin = Field(name="temperature", register=1, offset=-2731, divisor=10)
+    decoded = decode([kelvin], Block(1, 1), words(raw))
+    assert decoded == {"temperature": (raw - 2731) / 10}
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"SP05B123", "SP05B123"),
+        (b"SP05\0\0\0\0", "SP05"),
+        (b"SP05\x02\0\0\0", "SP05"),
+        (b"SP05\0B12", "SP05"),
+        (b" SP 05 \0", "SP 05"),
+        (b"SP\xff\xb205\0\0", "SP05"),
+        (b"\0SP05B12", ""),
+        (b"\0" * 8, ""),
+        (b"\xff" * 8, ""),
+    ],
+)
+def test_a_text_ends_at_the_first_zero_and_can_be_printed(
+    data: bytes, text: str
+) -> None:
+    field = Field(name="serial", register=0x1715, chars=8)
+    behind = b"XY"
+    assert decode([field], Block(0x1714, 6), b"13" + data + behind) == {"serial": text}
+
+
+@pytest.mark.parametrize(("first", "count"), [(0x1715, 3), (0x1716, 4)])
+def test_a_text_that_is_not_wholly_inside_is_not_decoded(
+    first: int, count: int
+) -> None:
+    field = Field(name="serial", register=0x1715, chars=8)
+    assert field.end == 0x1719
+    assert decode([field], Block(first, count), bytes(2 * count)) == {}

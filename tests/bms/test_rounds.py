@@ -187,7 +187,7 @@ async def test_a_battery_that_lost_an_answer_is_asked_again_without_a_pause(
     lossy = Lossy(modules[0])
     rounds = make_rounds(await make_line(lossy, modules[1]), *modules)
     await rounds.round()
-    monkeypatch.setattr(rounds_module, "WAKE_PAUSES", (30.0, 30.0))
+    monkeypatch.setattr(valence, "WAKE_PAUSES", (30.0, 30.0))
     lossy.lose = 0
     await rounds.round()
     assert readings(rounds) == [expected(one) for one in modules]
@@ -272,7 +272,7 @@ async def test_the_pause_after_a_wake_up_grows_at_the_second_try(
     make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert valence.WAKE_PAUSES != (0.5, 1.0)  # these are shortened for the tests
-    monkeypatch.setattr(rounds_module, "WAKE_PAUSES", (0.01, 0.7))
+    monkeypatch.setattr(valence, "WAKE_PAUSES", (0.01, 0.7))
     monkeypatch.setattr(bus_module, "OWED_FOR", 0.01)
     one = module(1, wake_time=0.5)
     rounds = make_rounds(await make_line(one), one)
@@ -315,7 +315,7 @@ async def test_nobody_waits_longer_than_a_second_for_a_sleeper(
 ) -> None:
     assert rounds_module.ROUND_LIMIT < 1.0
     monkeypatch.setattr(rounds_module, "ROUND_LIMIT", 0.4)
-    monkeypatch.setattr(rounds_module, "WAKE_PAUSES", (0.5, 0.5))
+    monkeypatch.setattr(valence, "WAKE_PAUSES", (0.5, 0.5))
     monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
     modules = [module(1), module(2, wake_time=0.3)]
     rounds = make_rounds(await make_line(*modules), *modules)
@@ -337,7 +337,7 @@ async def test_where_time_is_short_silent_batteries_take_turns(
     make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds_module, "ROUND_LIMIT", 0.0)
-    monkeypatch.setattr(rounds_module, "WAKE_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(valence, "WAKE_PAUSES", (0.0, 0.0))
     monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
     recorder, modules = Recorder(), [module(n) for n in range(1, 5)]
     rounds = make_rounds(await make_line(recorder, *modules), *modules)
@@ -362,7 +362,7 @@ async def test_where_no_other_battery_waits_the_sleeper_is_waited_for(
     make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds_module, "ROUND_LIMIT", 0.1)
-    monkeypatch.setattr(rounds_module, "WAKE_PAUSES", (0.3, 0.3))
+    monkeypatch.setattr(valence, "WAKE_PAUSES", (0.3, 0.3))
     monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
     one = module(1)
     rounds = make_rounds(await make_line(one), one)
@@ -444,8 +444,8 @@ def histories(rounds: Rounds) -> list[int | None]:
 async def test_each_round_reads_the_history_of_one_battery(
     make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert rounds_module.HISTORY_EVERY == 600.0
-    monkeypatch.setattr(rounds_module, "HISTORY_EVERY", 0.5)
+    assert rounds_module.SLOWLY == 600.0
+    monkeypatch.setattr(rounds_module, "SLOWLY", 0.5)
     recorder, modules = Recorder(), [module(1, cycles=11), module(2, cycles=12)]
     rounds = make_rounds(await make_line(recorder, *modules), *modules)
     for known in ([11, None], [11, 12], [11, 12]):
@@ -485,7 +485,7 @@ async def test_a_round_with_trouble_reads_no_history(
 async def test_what_a_history_does_not_tell_this_time_is_kept(
     make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounds_module, "HISTORY_EVERY", 0.0)
+    monkeypatch.setattr(rounds_module, "SLOWLY", 0.0)
     monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
     one = module(1, cycles=11)
     deaf = DeafFor(one)
@@ -589,7 +589,7 @@ async def test_after_the_bus_was_away_a_battery_is_asked_at_once(
     modules[1].silent = False
     await line.replug()
     # The tries from before count no more: the pause is that of a first wake-up.
-    monkeypatch.setattr(rounds_module, "WAKE_PAUSES", (0.01, 30.0))
+    monkeypatch.setattr(valence, "WAKE_PAUSES", (0.01, 30.0))
     async with asyncio.timeout(10.0):
         await rounds.round()
     assert readings(rounds) == [expected(one) for one in modules]

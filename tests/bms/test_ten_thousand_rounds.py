@@ -89,7 +89,7 @@ def wrong_history(before: History, after: History, given: History) -> list[str]:
 async def test_no_wrong_value_on_a_bad_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(rounds_module, "HISTORY_EVERY", 0.2)
+    monkeypatch.setattr(rounds_module, "SLOWLY", 0.2)
     # So short a time that a late answer comes while the next round asks.
     faults = Faults(noise=0.01, lost=0.01, late=0.01, late_by=(0.021, 0.12))
     modules, chance = bank(), random.Random(SEED)

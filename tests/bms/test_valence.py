@@ -22,7 +22,8 @@ from custom_components.openxpbms.bms.errors import (
     UnsupportedLine,
     WrongBattery,
 )
-from custom_components.openxpbms.bms.reading import History, Reading
+from custom_components.openxpbms.bms.family import ScanResult
+from custom_components.openxpbms.bms.reading import Alarm, History, Level, Reading
 from custom_components.openxpbms.bms.registers import Block, Value, decode
 from custom_components.openxpbms.bms.valence import (
     ALARM_BITS,
@@ -41,7 +42,6 @@ from custom_components.openxpbms.bms.valence import (
     VOLTAGES,
     WAKE,
     LineMode,
-    ScanResult,
     Valence,
     active_alarms,
     balancing_cells,
@@ -185,9 +185,10 @@ def test_banks_that_a_module_does_not_have_balance_nothing() -> None:
     assert balancing_cells(0, 6) == (1, 2, 3, 4, 5, 6)
 
 
-@pytest.mark.parametrize(("bit", "name"), ALARM_BITS.items())
-def test_each_alarm_bit_has_its_name(bit: int, name: str) -> None:
-    assert active_alarms(1 << bit) == (name,)
+@pytest.mark.parametrize(("bit", "alarm"), ALARM_BITS.items())
+def test_each_alarm_bit_has_its_alarm(bit: int, alarm: Alarm) -> None:
+    assert active_alarms(1 << bit) == (alarm,)
+    assert alarm.level is Level.ALARM
 
 
 def test_balancing_and_unknown_bits_are_no_alarms() -> None:
@@ -456,7 +457,7 @@ async def test_history_of_revision_2(
     LIFE.counts.pop(0x6F, None)
     line = await make_line(recorder, one)
     family = await make_valence(line)
-    assert await family.read_history(identity(one)) == History(
+    assert await family.read_slow(identity(one)) == History(
         cycles=180,
         highest_temperature=65.35,
         lowest_temperature=-12.3,
@@ -490,7 +491,7 @@ async def test_history_of_revision_1_leaves_out_what_it_does_not_have(
     one, recorder = module(9, revision=1, serial="00461", lifetime=LIFE), Recorder()
     line = await make_line(recorder, one)
     family = await make_valence(line)
-    assert await family.read_history(identity(one)) == History(
+    assert await family.read_slow(identity(one)) == History(
         cycles=100,
         highest_temperature=65.35,
         lowest_temperature=-12.3,
@@ -507,7 +508,7 @@ async def test_history_that_does_not_answer_stays_unknown(
     one = module()
     deaf = Deaf(one, {(block.register, block.count) for block in (EXTREMES, ENERGY)})
     family = await make_valence(await make_line(deaf))
-    history = await family.read_history(identity(one))
+    history = await family.read_slow(identity(one))
     assert history.highest_temperature is None
     assert history.energy is None
     assert history.cycles == 100
@@ -573,12 +574,12 @@ async def test_the_wake_up_goes_out_at_its_speed_with_a_ninth_bit(
 
 async def scan(
     line: VirtualLine, make_bus: MakeBus, addresses: range, **settings: Any
-) -> tuple[ScanResult, list[float]]:
-    """Scan a line; also return the progress that was told."""
+) -> tuple[ScanResult, list[float], LineMode]:
+    """Scan a line; also return the progress that was told, and the line's settings."""
     family = Valence(make_bus(line.path), **settings)
     await family.open()
     shares: list[float] = []
-    return await family.scan(addresses, shares.append), shares
+    return await family.scan(addresses, shares.append), shares, family.mode
 
 
 async def test_a_scan_finds_every_module_and_tells_its_progress(
@@ -590,10 +591,10 @@ async def test_a_scan_finds_every_module_and_tells_its_progress(
         module(4, cells=6, model="V"),
     ]
     line = await make_line(*modules)
-    result, shares = await scan(line, make_bus, range(1, 6))
+    result, shares, mode = await scan(line, make_bus, range(1, 6))
     assert result.found == tuple(identity(one) for one in modules)
     assert result.garbled == ()
-    assert result.mode is LineMode.MARK
+    assert mode is LineMode.MARK
     assert shares == sorted(shares)
     assert shares[0] == 0.0
     assert shares[-1] == 1.0
@@ -620,7 +621,7 @@ async def test_a_scan_wakes_the_modules_and_waits(
 ) -> None:
     monkeypatch.setattr(valence, "WAKE_PAUSES", (0.15, 9.0))
     line = await make_line(module(wake_time=0.1))
-    result, _ = await scan(line, make_bus, range(1, 2))
+    result, *_ = await scan(line, make_bus, range(1, 2))
     assert [found.address for found in result.found] == [1]
 
 
@@ -635,7 +636,9 @@ async def test_a_long_scan_keeps_the_modules_awake(
     recorder = Recorder()
     line = await make_line(recorder, module(8))
     async with asyncio.timeout(3.0):  # only the first wake-up is followed by a pause
-        result, _ = await scan(line, make_bus, range(1, 9), mode=LineMode.TWO_STOP_BITS)
+        result, *_ = await scan(
+            line, make_bus, range(1, 9), mode=LineMode.TWO_STOP_BITS
+        )
     assert [found.address for found in result.found] == [8]
     assert 3 <= wakes(recorder) <= 6
 
@@ -644,9 +647,9 @@ async def test_an_adapter_that_ignores_mark_is_used_with_two_stop_bits(
     make_line: MakeLine, make_bus: MakeBus, short_pauses: None
 ) -> None:
     line = await make_line(module(1), module(3), ignores_mark=True)
-    result, shares = await scan(line, make_bus, range(1, 5))
+    result, shares, mode = await scan(line, make_bus, range(1, 5))
     assert [found.address for found in result.found] == [1, 3]
-    assert result.mode is LineMode.TWO_STOP_BITS
+    assert mode is LineMode.TWO_STOP_BITS
     assert shares == [0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1]
 
 
@@ -657,7 +660,7 @@ async def test_where_nothing_answers_at_all_mark_is_kept(
     line = await make_line(recorder)
     family = Valence(make_bus(line.path))
     await family.open()
-    assert await family.scan(range(1, 3)) == ScanResult((), (), LineMode.MARK)
+    assert await family.scan(range(1, 3)) == ScanResult((), ())
     assert family.mode is LineMode.MARK
 
 
@@ -666,8 +669,8 @@ async def test_a_forced_setting_is_kept(
     make_line: MakeLine, make_bus: MakeBus, short_pauses: None, mode: LineMode
 ) -> None:
     line = await make_line(module(2), ignores_mark=True)
-    result, _ = await scan(line, make_bus, range(1, 3), mode=mode, forced=True)
-    assert result.mode is mode
+    result, _, used = await scan(line, make_bus, range(1, 3), mode=mode, forced=True)
+    assert used is mode
     assert len(result.found) == (mode is LineMode.TWO_STOP_BITS)
 
 
@@ -696,10 +699,10 @@ async def test_gaps_are_looked_at_with_two_stop_bits(
     picky, garbling = OnlyTwoStopBits(module(3)), Garbling(8)
     line = await make_line(module(1), module(4), module(5), picky, garbling)
     picky.line = line
-    result, shares = await scan(line, make_bus, range(1, 9))
+    result, shares, mode = await scan(line, make_bus, range(1, 9))
     assert [found.address for found in result.found] == [1, 3, 4, 5]
     assert result.garbled == (8,)
-    assert result.mode is LineMode.TWO_STOP_BITS
+    assert mode is LineMode.TWO_STOP_BITS
     assert shares == sorted(shares)
 
 
@@ -708,9 +711,9 @@ async def test_gaps_that_stay_empty_leave_mark_in_force(
 ) -> None:
     recorder = Recorder()
     line = await make_line(recorder, module(1), module(4))
-    result, _ = await scan(line, make_bus, range(1, 7))
+    result, _, mode = await scan(line, make_bus, range(1, 7))
     assert [found.address for found in result.found] == [1, 4]
-    assert result.mode is LineMode.MARK
+    assert mode is LineMode.MARK
     # Only what lies below the highest address found is looked at twice.
     assert [address for address, *_ in asked(recorder)].count(2) == 2
     assert [address for address, *_ in asked(recorder)].count(6) == 1
@@ -737,7 +740,7 @@ async def test_addresses_that_answer_garbled_are_told(
     make_line: MakeLine, make_bus: MakeBus, short_pauses: None
 ) -> None:
     line = await make_line(module(1), Garbling(2), module(3))
-    result, _ = await scan(line, make_bus, range(1, 4))
+    result, *_ = await scan(line, make_bus, range(1, 4))
     assert [found.address for found in result.found] == [1, 3]
     assert result.garbled == (2,)
 
@@ -778,7 +781,7 @@ async def test_two_stop_bits_where_the_transport_has_no_mark(
     assert family.mode is LineMode.TWO_STOP_BITS
     result = await family.scan(range(1, 2))
     assert len(result.found) == 1
-    assert result.mode is LineMode.TWO_STOP_BITS
+    assert family.mode is LineMode.TWO_STOP_BITS
     assert line.complaints == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -19,6 +20,7 @@ from custom_components.openxpbms.bms.reading import Identity
 from custom_components.openxpbms.bms.virtual.line import VirtualLine
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.const import DOMAIN
+from custom_components.openxpbms.families import KINDS, Kind
 
 type MakeLine = Callable[..., Awaitable[VirtualLine]]
 type MakeEntry = Callable[..., Awaitable[MockConfigEntry]]
@@ -29,6 +31,12 @@ def _custom_integrations(enable_custom_integrations: None) -> None:
     """Let Home Assistant load the integration from this repository."""
 
 
+def _small(kind: Kind) -> Kind:
+    """Return a family with few addresses and fast answers."""
+    few = range(kind.addresses[0], 10)
+    return replace(kind, addresses=few, answer=100, turnaround=0)
+
+
 @pytest.fixture(autouse=True)
 def _quick() -> Iterator[None]:
     """Listen and wait for tenths of a second instead of seconds."""
@@ -36,10 +44,8 @@ def _quick() -> Iterator[None]:
         patch("custom_components.openxpbms.search.LISTEN", 0.2),
         patch("custom_components.openxpbms.bms.bus.LISTEN", 0.1),
         patch("custom_components.openxpbms.bms.bus.OWED_FOR", 0.3),
-        patch("custom_components.openxpbms.search.ADDRESSES", range(1, 10)),
-        patch("custom_components.openxpbms.config_flow.ADDRESSES", range(1, 10)),
+        patch.dict(KINDS, {name: _small(kind) for name, kind in KINDS.items()}),
         patch("custom_components.openxpbms.bms.valence.WAKE_PAUSES", (0.06, 0.06)),
-        patch("custom_components.openxpbms.bms.rounds.WAKE_PAUSES", (0.06, 0.06)),
     ):
         yield
 
@@ -141,10 +147,17 @@ async def go_on(
     return result
 
 
-def port_input(path: str, addresses: str = "1-4", line: str = "auto") -> dict[str, Any]:
+def port_input(
+    path: str,
+    addresses: str = "1-4",
+    line: str = "auto",
+    *,
+    family: str = "valence",
+    mode: str = "auto",
+) -> dict[str, Any]:
     """Return the filled-in port form."""
     return {
         "device": path,
-        "family": "valence",
-        "more": {"addresses": addresses, "line": line},
+        "family": family,
+        "more": {"addresses": addresses, "line": line, "mode": mode},
     }

@@ -14,9 +14,9 @@ import pytest
 
 from custom_components.openxpbms.bms.frame import with_crc
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
-from custom_components.openxpbms.config_flow import _title
 from custom_components.openxpbms.const import DOMAIN
 from custom_components.openxpbms.search import parse_addresses, port_users
+from custom_components.openxpbms.words import entry_title
 
 from .conftest import MakeEntry, MakeLine, go_on, identity, port_input, start_flow
 
@@ -105,7 +105,7 @@ async def test_the_demo_bus_needs_no_hardware(hass: HomeAssistant) -> None:
     result = await go_on(hass, result, {"family": "valence", "modules": 2})
     assert result["step_id"] == "found"
     result = await go_on(hass, result, {"batteries": ["1", "2"]})
-    assert result["title"] == "Demo bus"
+    assert result["title"] == "Demo bus (Valence XP)"
     assert result["data"]["device"] == "openxpbms-demo://valence?modules=2"
     await hass.async_block_till_done()
     entry = hass.config_entries.async_entries(DOMAIN)[0]
@@ -345,7 +345,7 @@ async def test_home_assistant_knows_who_uses_a_port(
     ],
 )
 def test_an_entry_is_named_after_its_port(url: str, title: str) -> None:
-    assert _title(url) == f"Valence XP ({title})"
+    assert entry_title(url, "valence") == f"Valence XP ({title})"
 
 
 def test_an_emptied_field_means_all_addresses() -> None:

@@ -12,6 +12,7 @@ from homeassistant.core import Event, EventStateChangedData, HomeAssistant
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
+from homeassistant.setup import async_setup_component
 import pytest
 
 from custom_components.openxpbms.bms.frame import with_crc
@@ -140,6 +141,8 @@ async def test_a_device_per_battery_under_the_bus(
     assert bus is not None
     assert battery is not None
     assert (battery.serial_number, battery.model) == ("104400461", "U27-12XP")
+    assert (battery.manufacturer, battery.name) == ("Valence", "U27-12XP 104400461")
+    assert (battery.hw_version, battery.sw_version) == ("Rev 2", None)
     assert battery.via_device_id == bus.id
 
 
@@ -297,6 +300,45 @@ async def test_slow_values_are_there_for_those_who_want_them(
     await entry.runtime_data.async_refresh()
     assert value(hass, f"sensor.{PREFIX}_cycles") == "unavailable"
     assert numbers(hass, PREFIX, "link_quality")[0] < 100
+
+
+async def test_slow_values_are_read_at_once_when_somebody_asks(
+    hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
+) -> None:
+    assert await async_setup_component(hass, "homeassistant", {})
+    one = module(cycles=321)
+    line = await make_line(one)
+    entry = await make_entry(line.path, identity(one))
+    entity_id = f"sensor.{PREFIX}_cycles"
+    er.async_get(hass).async_update_entity(entity_id, disabled_by=None)
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    await first_round(hass, entry)
+    one.cycles = 322
+    await entry.runtime_data.async_refresh()
+    assert numbers(hass, PREFIX, "cycles") == [321]
+    await hass.services.async_call(
+        "homeassistant", "update_entity", {"entity_id": entity_id}, blocking=True
+    )
+    assert numbers(hass, PREFIX, "cycles") == [322]
+
+
+async def test_what_only_valence_has_is_there(
+    hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
+) -> None:
+    one = module()
+    line = await make_line(one)
+    entry = await make_entry(line.path, identity(one))
+    for key in ("current", "power"):
+        state = hass.states.get(f"sensor.{PREFIX}_{key}")
+        assert state is not None
+        assert state.attributes["direction_confirmed"] is False
+    known = er.async_entries_for_config_entry(er.async_get(hass), entry.entry_id)
+    keys = {item.unique_id.removeprefix("valence_104400461_") for item in known}
+    assert {"pcb_temperature", "alarm", "energy", "reply_time"} <= keys
+    assert not keys & {"mosfet_temperature", "operating_state", "voltage_alarm"}
+    assert not [key for key in keys if key.startswith("parameter_")]
+    # 13 of the battery, 4 cells twice, 22 slow ones, 2 of the link, 3 binary ones
+    assert len(keys) == 48
 
 
 async def test_only_changes_reach_the_state_machine_in_a_quiet_round(

@@ -15,8 +15,9 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import WebSocketGenerator
 
 from custom_components.openxpbms.batteries import stored
+from custom_components.openxpbms.bms.family import ScanResult
 from custom_components.openxpbms.bms.reading import Identity
-from custom_components.openxpbms.bms.valence import LineMode, ScanResult
+from custom_components.openxpbms.bms.valence import LineMode
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.config_flow import _readdressed
 from custom_components.openxpbms.const import DOMAIN
@@ -311,7 +312,7 @@ def test_batteries_keep_their_addresses_where_a_scan_would_put_two_on_one() -> N
     known = [battery(1, "104400461"), battery(2, None), battery(3, "104400463")]
     entry = MockConfigEntry(domain=DOMAIN, data={"batteries": stored(known)})
     found = (battery(2, "104400461"), battery(5, "104400463"))
-    result = ScanResult(found, (), LineMode.MARK)
+    result = ScanResult(found, ())
     assert _readdressed(entry, result) == known
-    moved = _readdressed(entry, ScanResult(found[1:], (), LineMode.MARK))
+    moved = _readdressed(entry, ScanResult(found[1:], ()))
     assert [i.address for i in moved] == [1, 2, 5]

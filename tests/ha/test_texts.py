@@ -18,7 +18,7 @@ from custom_components.openxpbms.bms import errors
 ROOT = Path(__file__).parents[2] / "custom_components" / "openxpbms"
 EN: dict[str, Any] = json.loads((ROOT / "translations/en.json").read_text())
 ICONS: dict[str, Any] = json.loads((ROOT / "icons.json").read_text())
-FLOWS = ("config_flow.py", "search_flow.py")
+FLOWS = ("config_flow.py", "search_flow.py", "bank_flow.py", "which_flow.py")
 
 
 def texts(tree: object, path: str = "") -> Iterator[tuple[str, str]]:
@@ -106,8 +106,12 @@ def test_every_error_has_a_text_with_placeholders_it_fills() -> None:
 def test_every_entity_has_a_name_and_an_icon() -> None:
     described = [
         *sensor.READINGS,
+        *sensor.READINGS_VALENCE,
+        *sensor.READINGS_SEPLOS,
+        sensor.OPERATING_STATE,
         *sensor.HISTORY,
         *sensor.HISTORY_REVISION_2,
+        *sensor.SETTINGS,
         *sensor.LINK,
         sensor._cell_voltage(1),
         sensor._cell_temperature(1),
@@ -115,15 +119,16 @@ def test_every_entity_has_a_name_and_an_icon() -> None:
     names = {item.translation_key for item in described}
     assert names == set(EN["entity"]["sensor"])
     assert names == set(ICONS["entity"]["sensor"])
-    binary = {"communication", "balancing", "alarm"}
-    assert {
+    binary = {
         item.translation_key
         for item in (
             binary_sensor.COMMUNICATION,
             binary_sensor.BALANCING,
             binary_sensor.ALARM,
+            *binary_sensor.STATUS,
+            *binary_sensor.GROUPS,
         )
-    } == binary
+    }
     assert binary == set(EN["entity"]["binary_sensor"])
     assert binary == set(ICONS["entity"]["binary_sensor"])
 

@@ -19,10 +19,11 @@ from .errors import (
     GarbledAnswer,
     NoAnswer,
     PortGone,
+    Refused,
     WrongBattery,
 )
 from .foreign import ForeignWatch
-from .frame import Found, Reply, Request, Search, find_reply
+from .frame import Found, Frame, Refusal, Reply, Request, Search, find_reply
 from .port import Line, Port, shown
 
 LISTEN = 2.0
@@ -65,8 +66,13 @@ class Bus:
         terminator: bytes = b"",
         timing: Timing | None = None,
         listen: float | None = None,
+        mute: bool = False,
     ) -> None:
-        """Name the port; it is opened by `open`, which listens for `listen` s first."""
+        """Name the port; it is opened by `open`, which listens for `listen` s first.
+
+        A `mute` bus has no way to send anything. Whatever is heard that answers no
+        question goes to `on_heard`, frame by frame.
+        """
         self.url = url
         self.timing = timing or Timing()
         self.counters = Counters()
@@ -74,6 +80,8 @@ class Bus:
         self.trace = Trace()
         self.watch = ForeignWatch(terminator)
         self.last_exchange: float | None = None
+        self.mute = mute
+        self.on_heard: Callable[[Frame], None] | None = None
         self._listen = LISTEN if listen is None else listen
         self._port = Port(url, self._received)
         self._lock = asyncio.Lock()
@@ -99,10 +107,14 @@ class Bus:
     async def open(self, line: Line) -> None:
         """Open the port unless it is open, and listen before anything is sent.
 
-        Raises a PortError, or ForeignMaster where another master was heard.
+        Raises a PortError, or ForeignMaster where another master was heard and the bus
+        is not mute.
         """
         async with self._lock:
             await self._opened(line)
+            if self.mute:
+                self._port.check()
+                return
             if not self._listened:
                 await self._listen_for(self._listen, None)
             self._check()
@@ -234,6 +246,16 @@ class Bus:
         self._outcome(request, answered=True)
         for counters in self._both(request):
             counters.reply_times.append(took)
+        # Heard beside another master's question it might be the answer to that one.
+        self._check()
+        if isinstance(search.reply, Refusal):
+            self._count(request, "refused")
+            raise Refused(
+                f"battery {request.address} refused register 0x{request.register:04X}"
+                f" (exception {search.reply.code})",
+                address=str(request.address),
+                code=str(search.reply.code),
+            )
         return search.reply
 
     async def _prepare(self, line: Line) -> None:
@@ -247,6 +269,8 @@ class Bus:
 
     def _check(self) -> None:
         """Raise where nothing can or may be sent."""
+        if self.mute:
+            raise RuntimeError("a mute bus only listens")
         self._port.check()
         if self.watch.silent:
             raise ForeignMaster(
@@ -297,9 +321,12 @@ class Bus:
         line = str(self._port.line)
         self._skip(request, received[: search.start])
         self.trace.add("received", received[search.start : search.end], line)
-        # Answers keep their order: nothing older is on its way.
-        for shape in [owed for owed in self._owed if owed[0] == request.address]:
-            del self._owed[shape]
+        owed = [shape for shape in self._owed if shape[0] == request.address]
+        # Answers keep their order: nothing older is on its way. But a refusal does not
+        # tell which of several questions it refuses.
+        if isinstance(search.reply, Reply) or owed == [request.shape]:
+            for shape in owed:
+                del self._owed[shape]
         if behind := received[search.end :]:
             self._noisy = True
             self._stray(behind)
@@ -318,9 +345,12 @@ class Bus:
         self.trace.add("stray", data, str(self._port.line))
         found = self.watch.feed(data)
         for item in found:
-            if isinstance(item.frame, Reply) and self.watch.was_asked(item.frame):
+            frame = item.frame
+            if isinstance(frame, Reply) and self.watch.was_asked(frame):
                 self.counters.late += 1
-                self.counters_of(item.frame.address).late += 1
+                self.counters_of(frame.address).late += 1
+            if self.on_heard:
+                self.on_heard(frame)
         return found
 
     def _failure(

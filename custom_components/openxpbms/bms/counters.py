@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median, quantiles
 import time
 from typing import Literal
@@ -12,6 +12,8 @@ from typing import Literal
 KEPT_REPLY_TIMES = 200
 KEPT_OUTCOMES = 100
 KEPT_FRAMES = 200
+# Bytes that were no answer are kept in pieces of up to this length.
+STRAY_LENGTH = 256
 
 
 @dataclass(slots=True)
@@ -24,6 +26,7 @@ class Counters:
     crc_errors: int = 0
     garbled: int = 0
     wrong_battery: int = 0
+    refused: int = 0
     late: int = 0
     doubtful: int = 0
     retries: int = 0
@@ -72,6 +75,7 @@ class Counters:
             "crc_errors": self.crc_errors,
             "garbled": self.garbled,
             "wrong_battery": self.wrong_battery,
+            "refused": self.refused,
             "late": self.late,
             "doubtful": self.doubtful,
             "retries": self.retries,
@@ -106,8 +110,21 @@ class Trace:
         self._frames: deque[TracedFrame] = deque(maxlen=KEPT_FRAMES)
 
     def add(self, direction: Direction, data: bytes, line: str) -> None:
-        """Note bytes that went over the wire just now."""
-        self._frames.append(TracedFrame(time.time(), direction, data, line))
+        """Note bytes that went over the wire just now.
+
+        Stray bytes come in small pieces, which are joined so that they do not crowd
+        out the rest.
+        """
+        last = self._frames[-1] if self._frames else None
+        if (
+            last
+            and last.direction == direction == "stray"
+            and last.line == line
+            and len(last.data) + len(data) <= STRAY_LENGTH
+        ):
+            self._frames[-1] = replace(last, data=last.data + data)
+        else:
+            self._frames.append(TracedFrame(time.time(), direction, data, line))
 
     def __iter__(self) -> Iterator[TracedFrame]:
         """Iterate from the oldest."""

@@ -104,3 +104,15 @@ class WrongBattery(AnswerError):
     """Somebody answered, but not the battery that was asked."""
 
     key = "wrong_battery"
+
+
+class Refused(AnswerError):
+    """The battery heard the question and will not answer it (a Modbus exception)."""
+
+    key = "refused"
+
+
+class Unheard(AnswerError):
+    """A battery that is only listened to has not been heard for a while."""
+
+    key = "unheard"

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 import time
 
-from .frame import Found, Reply, Request, find_frames
+from .frame import Found, Frame, Refusal, Reply, Request, find_frames
 
 ASKED_FOR = 5.0
 SILENCE = 60.0
@@ -62,18 +63,24 @@ class ForeignWatch:
         self.unread_bytes += len(self._buffer)
         self._buffer.clear()
 
-    def was_asked(self, frame: Reply) -> bool:
-        """Whether a reply answers something asked lately, however late it came."""
-        asked = self._asked.get(frame.shape)
-        return asked is not None and self._clock() - asked <= ASKED_FOR
+    def was_asked(self, frame: Reply | Refusal) -> bool:
+        """Whether a frame answers something asked lately, however late it came."""
+        if isinstance(frame, Reply):
+            shapes = [frame.shape]
+        else:
+            whose = frame.address, frame.function
+            shapes = [shape for shape in self._asked if shape[:2] == whose]
+        now = self._clock()
+        return any(now - self._asked.get(s, -inf) <= ASKED_FOR for s in shapes)
 
-    def _judge(self, frame: Request | Reply) -> None:
+    def _judge(self, frame: Frame) -> None:
         self.frames += 1
-        if isinstance(frame, Request):
-            if frame == self._echo:
-                self._echo = None
-                return
-        elif self.was_asked(frame) or not self._unasked_before():
+        if frame == self._echo:
+            self._echo = None
+            return
+        if isinstance(frame, Reply | Refusal) and (
+            self.was_asked(frame) or not self._unasked_before()
+        ):
             return
         self._heard_foreign()
 

@@ -8,7 +8,7 @@ no terminator; Valence XP ends every frame with CR LF, which the CRC leaves out
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 READ_COILS = 1
@@ -16,6 +16,10 @@ READ_HOLDING = 3
 READ_INPUT = 4
 READ_FUNCTIONS = frozenset({1, 2, 3, 4})
 WRITE_FUNCTIONS = frozenset({5, 6})
+WRITE_COILS = 15
+WRITE_REGISTERS = 16
+# Added to the function in an exception.
+REFUSED = 0x80
 
 # The largest `count` of a Modbus read, in registers and in coils.
 _MOST_REGISTERS = 125
@@ -96,14 +100,37 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A Modbus exception: a battery that heard a request and will not do it."""
+
+    address: int
+    function: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A master's write of several coils or registers, as it was found in the stream."""
+
+    address: int
+    function: int
+    register: int
+    data: bytes
+
+
+Frame = Request | Reply | Refusal | Write
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
     """What a search for one reply found in the bytes received so far.
 
-    `start` and `end` bound the reply, if there is one. `near` is true where a frame
-    with the right address, function and byte count failed its terminator or CRC.
+    `start` and `end` bound the reply or refusal, if there is one. `near` is true where
+    a frame with the right address, function and byte count failed its terminator or
+    CRC.
     """
 
-    reply: Reply | None = None
+    reply: Reply | Refusal | None = None
     start: int = 0
     end: int = 0
     near: bool = False
@@ -131,6 +158,18 @@ def find_reply(buffer: bytes | bytearray, request: Request) -> Search:
                 return Search(reply, start, end, near)
             near = True
         start = buffer.find(head, start + 1)
+    return _find_refusal(buffer, request, near=near)
+
+
+def _find_refusal(buffer: bytes | bytearray, request: Request, *, near: bool) -> Search:
+    head = bytes((request.address, request.function | REFUSED))
+    start = buffer.find(head)
+    while start >= 0:
+        if _closes(buffer, start, start + 3, request.terminator):
+            code = buffer[start + 2]
+            refusal = Refusal(request.address, request.function, code)
+            return Search(refusal, start, start + 5 + len(request.terminator), near)
+        start = buffer.find(head, start + 1)
     return Search(near=near)
 
 
@@ -149,16 +188,17 @@ def _closes(
 class Found:
     """A CRC-valid frame in a stream that nobody was waiting for."""
 
-    frame: Request | Reply
+    frame: Frame
     start: int
     end: int
 
 
 def find_frames(buffer: bytes | bytearray, terminator: bytes) -> Iterator[Found]:
-    """Yield every CRC-valid request and reply in `buffer`, in order, not overlapping.
+    """Yield every CRC-valid frame in `buffer`, in order, not overlapping.
 
     A request counts only with a plausible register count; writes of one register or
-    coil are requests too, since their sender is a master.
+    coil are requests too, since their sender is a master. What acknowledges a write of
+    several is a Reply whose data are register and count.
     """
     start = 0
     while start + 5 + len(terminator) <= len(buffer):
@@ -172,23 +212,72 @@ def find_frames(buffer: bytes | bytearray, terminator: bytes) -> Iterator[Found]
 
 def _frame_at(buffer: bytes | bytearray, start: int, terminator: bytes) -> Found | None:
     function = buffer[start + 1]
-    if function not in READ_FUNCTIONS | WRITE_FUNCTIONS:
+    if function in READ_FUNCTIONS | WRITE_FUNCTIONS:
+        forms = _REQUEST_OR_REPLY
+    elif function in (WRITE_COILS, WRITE_REGISTERS):
+        forms = _WRITE_OR_REPLY
+    elif function & ~REFUSED in READ_FUNCTIONS | {WRITE_COILS, WRITE_REGISTERS}:
+        forms = (_refusal,)
+    else:
         return None
-    end = start + 8 + len(terminator)
-    if _closes(buffer, start, start + 6, terminator):
-        register = int.from_bytes(buffer[start + 2 : start + 4], "big")
-        count = int.from_bytes(buffer[start + 4 : start + 6], "big")
-        most = _MOST_COILS if function in (1, 2) else _MOST_REGISTERS
-        if function in WRITE_FUNCTIONS or 0 < count <= most:
-            request = Request(buffer[start], function, register, count, terminator)
-            return Found(request, start, end)
-    length = buffer[start + 2]
-    crc_at = start + 3 + length
-    if (
-        function in READ_FUNCTIONS
-        and length
-        and _closes(buffer, start, crc_at, terminator)
-    ):
-        reply = Reply(buffer[start], function, bytes(buffer[start + 3 : crc_at]))
-        return Found(reply, start, crc_at + 2 + len(terminator))
+    for form in forms:
+        frame, crc_at = form(buffer, start, terminator)
+        if frame and _closes(buffer, start, crc_at, terminator):
+            return Found(frame, start, crc_at + 2 + len(terminator))
     return None
+
+
+# Each reads a frame of one form at `start`, if its bytes make sense as one, and tells
+# where its CRC would be.
+type _Form = Callable[[bytes | bytearray, int, bytes], tuple[Frame | None, int]]
+
+
+def _request(
+    buffer: bytes | bytearray, start: int, terminator: bytes
+) -> tuple[Frame | None, int]:
+    address, function = buffer[start], buffer[start + 1]
+    register = int.from_bytes(buffer[start + 2 : start + 4], "big")
+    count = int.from_bytes(buffer[start + 4 : start + 6], "big")
+    most = _MOST_COILS if function in (1, 2) else _MOST_REGISTERS
+    if function not in WRITE_FUNCTIONS and not 0 < count <= most:
+        return None, 0
+    return Request(address, function, register, count, terminator), start + 6
+
+
+def _reply(
+    buffer: bytes | bytearray, start: int, terminator: bytes
+) -> tuple[Frame | None, int]:
+    address, function, length = buffer[start : start + 3]
+    if function in WRITE_FUNCTIONS or not length:
+        return None, 0
+    crc_at = start + 3 + length
+    return Reply(address, function, bytes(buffer[start + 3 : crc_at])), crc_at
+
+
+def _write(
+    buffer: bytes | bytearray, start: int, terminator: bytes
+) -> tuple[Frame | None, int]:
+    if start + 7 > len(buffer):
+        return None, 0
+    register = int.from_bytes(buffer[start + 2 : start + 4], "big")
+    crc_at = start + 7 + buffer[start + 6]
+    data = bytes(buffer[start + 7 : crc_at])
+    return Write(buffer[start], buffer[start + 1], register, data), crc_at
+
+
+def _acknowledgement(
+    buffer: bytes | bytearray, start: int, terminator: bytes
+) -> tuple[Frame | None, int]:
+    data = bytes(buffer[start + 2 : start + 6])
+    return Reply(buffer[start], buffer[start + 1], data), start + 6
+
+
+def _refusal(
+    buffer: bytes | bytearray, start: int, terminator: bytes
+) -> tuple[Frame | None, int]:
+    address, function, code = buffer[start : start + 3]
+    return Refusal(address, function & ~REFUSED, code), start + 3
+
+
+_REQUEST_OR_REPLY: tuple[_Form, ...] = (_request, _reply)
+_WRITE_OR_REPLY: tuple[_Form, ...] = (_write, _acknowledgement)

@@ -6,7 +6,10 @@ charging. Cells and sensors are in order; their numbers, as people say them, sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,39 +18,108 @@ class Identity:
 
     `address` on the bus; `serial` as printed on the case, or None where the battery
     tells none; `model` as sold; `model_code` what the battery itself calls its model;
-    `revision` of its electronics; `cells` in series, None while that is not known.
+    `revision` of its electronics, `firmware` in them; `cells` in series, None while
+    that is not known; `sensors` of cell temperature; `board` the current in A that its
+    electronics are built for; `key` what keeps it apart, where that is not the serial
+    number.
     """
 
     address: int
     serial: str | None
     model: str
     model_code: str
-    revision: int
-    cells: int | None
+    revision: int | None = None
+    cells: int | None = None
+    firmware: str | None = None
+    sensors: int | None = None
+    board: int | None = None
+    key: str | None = None
+
+
+class Level(StrEnum):
+    """How serious an alarm is: the battery warns, or it has switched off."""
+
+    ALARM = "alarm"
+    PROTECTION = "protection"
+
+
+class Group(StrEnum):
+    """What an alarm is about."""
+
+    VOLTAGE = "voltage"
+    TEMPERATURE = "temperature"
+    CURRENT = "current"
+    SOC = "soc"
+    HARDWARE = "hardware"
+    LOCK = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Trouble that a battery itself tells of.
+
+    `number` is the cell or sensor that it is about, from 1.
+    """
+
+    name: str
+    group: Group
+    level: Level = Level.ALARM
+    number: int | None = None
+
+
+class State(StrEnum):
+    """What a battery says that it is doing."""
+
+    DISCHARGING = "discharging"
+    CHARGING = "charging"
+    FLOAT_CHARGING = "float_charging"
+    FULL = "full"
+    STANDBY = "standby"
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One round's values of one battery.
 
-    V, A, %, °C. `highest_cell_reported` and `lowest_cell_reported` are the battery's
-    own figures, kept beside its cells to judge them by. `balancing` holds the numbers
-    of the cells being bled, `status` the battery's raw status word and `alarms` the
-    names of its bits that tell of trouble.
+    V, A, %, °C, Ah. `highest_cell_reported` and `lowest_cell_reported` are the
+    battery's own figures, kept beside its cells to judge them by. In
+    `cell_temperatures` None stands for a sensor that is missing. `balancing` holds the
+    numbers of the cells being bled, `status` the battery's raw status word, `coils` its
+    raw status bits in the order of the wire and `unknown_coils` those among them that
+    are set and that nobody knows.
     """
 
     voltage: float | None = None
     current: float | None = None
     soc: float | None = None
     cell_voltages: tuple[float, ...] | None = None
-    cell_temperatures: tuple[float, ...] | None = None
+    cell_temperatures: tuple[float | None, ...] | None = None
     pcb_temperature: float | None = None
+    mosfet_temperature: float | None = None
+    ambient_temperature: float | None = None
+    soh: float | None = None
+    cycles: int | None = None
+    remaining_capacity: float | None = None
+    full_capacity: float | None = None
+    total_discharge: float | None = None
+    allowed_charge_current: float | None = None
+    allowed_discharge_current: float | None = None
     highest_cell_reported: float | None = None
     lowest_cell_reported: float | None = None
     balancing: tuple[int, ...] | None = None
     balancing_active: bool | None = None
+    state: State | None = None
+    charging: bool | None = None
+    discharging: bool | None = None
+    charge_mosfet: bool | None = None
+    discharge_mosfet: bool | None = None
+    current_limiting: bool | None = None
+    heater: bool | None = None
     status: int | None = None
-    alarms: tuple[str, ...] | None = None
+    coils: bytes | None = None
+    unknown_coils: tuple[int, ...] | None = None
+    alarms: tuple[Alarm, ...] | None = None
 
     @property
     def power(self) -> float | None:
@@ -97,12 +169,16 @@ class Reading:
     @property
     def lowest_cell_temperature(self) -> float | None:
         """°C."""
-        return min(self.cell_temperatures) if self.cell_temperatures else None
+        return min(self._fitted, default=None)
 
     @property
     def highest_cell_temperature(self) -> float | None:
         """°C."""
-        return max(self.cell_temperatures) if self.cell_temperatures else None
+        return max(self._fitted, default=None)
+
+    @property
+    def _fitted(self) -> list[float]:
+        return [t for t in self.cell_temperatures or () if t is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,3 +207,16 @@ class History:
     discharge_cutoff_count: int | None = None
     communication_error_count: int | None = None
     reset_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a battery is set, read slowly.
+
+    `parameters` by name in their own units, `functions` by name whether they are
+    enabled, `clock` as the battery shows it, which knows no time zone.
+    """
+
+    parameters: Mapping[str, float] | None = field(default=None, hash=False)
+    functions: Mapping[str, bool] | None = field(default=None, hash=False)
+    clock: datetime | None = None

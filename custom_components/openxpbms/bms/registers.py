@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-Value = int | float | tuple[int | float, ...]
+Value = int | float | str | tuple[int | float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +18,19 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One quantity in the register map: value = raw * factor / divisor, in `unit`.
+    """One quantity in the register map, in `unit`.
 
-    `words` registers make the raw value, the high word first unless `low_word_first`;
-    `byte` takes one half of a single register instead ("high" or "low"). With `items`
-    the field is a tuple of that many neighbours. `signed` means two's complement.
+    value = (raw + offset) * factor / divisor. `words` registers make the raw value, the
+    high word first unless `low_word_first`; `byte` takes one half of a single register
+    instead ("high" or "low"). With `items` the field is a tuple of as many neighbours.
+    `signed` means two's complement. With `chars` it is a text of that many bytes
+    instead, ended by the first zero.
     """
 
     name: str
     register: int
     unit: str = ""
+    offset: int = 0
     factor: int = 1
     divisor: int = 1
     signed: bool = False
@@ -35,11 +38,12 @@ class Field:
     low_word_first: bool = False
     byte: str = ""
     items: int = 0
+    chars: int = 0
 
     @property
     def end(self) -> int:
         """The first register behind the field."""
-        return self.register + self.words * max(self.items, 1)
+        return self.register + (self.chars // 2 or self.words * max(self.items, 1))
 
 
 def decode(fields: Iterable[Field], block: Block, data: bytes) -> dict[str, Value]:
@@ -56,6 +60,8 @@ def decode(fields: Iterable[Field], block: Block, data: bytes) -> dict[str, Valu
 
 
 def _value(field: Field, data: bytes) -> Value:
+    if field.chars:
+        return _text(data[: field.chars])
     size = 2 * field.words
     if field.items:
         return tuple(
@@ -70,5 +76,12 @@ def _scaled(field: Field, data: bytes) -> int | float:
         data = data[:1] if field.byte == "high" else data[1:]
     elif field.low_word_first:
         data = b"".join(data[at : at + 2] for at in range(len(data) - 2, -1, -2))
-    raw = int.from_bytes(data, "big", signed=field.signed) * field.factor
+    raw = int.from_bytes(data, "big", signed=field.signed) + field.offset
+    raw *= field.factor
     return raw if field.divisor == 1 else raw / field.divisor
+
+
+def _text(data: bytes) -> str:
+    """Return what of a text can be printed: some batteries keep stray bytes in it."""
+    text = data.partition(b"\0")[0].decode("ascii", "ignore")
+    return "".join(filter(str.isprintable, text)).strip()

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, fields, replace
 import time
 
 from .bus import Bus
-from .errors import AnswerError, BusError, DoubtfulAnswer
-from .reading import History, Identity, Reading
-from .valence import AWAKE, WAKE_PAUSES, Valence
+from .errors import AnswerError, BusError, DoubtfulAnswer, ForeignMaster
+from .family import Family
+from .reading import History, Identity, Reading, Settings
 
-HISTORY_EVERY = 600.0
+SLOWLY = 600.0
 # How long a silent battery is asked in every round, and how often afterwards.
 EAGER = 60.0
 RARE = 10.0
@@ -20,6 +20,8 @@ RARE = 10.0
 # question that stays unanswered takes beyond the time for its answer.
 ROUND_LIMIT = 0.95
 ANSWER_MARGIN = 0.02
+# A wake-up is not repeated sooner than batteries may fall asleep again, s.
+AWAKE = 10.0
 
 
 @dataclass(slots=True)
@@ -32,12 +34,13 @@ class Battery:
     identity: Identity
     reading: Reading | None = None
     history: History = field(default_factory=History)
+    settings: Settings = field(default_factory=Settings)
     error: BusError | None = None
     read_at: float | None = None
     silent_since: float | None = None
     ask_from: float = 0.0
     tries: int = 0
-    history_from: float = 0.0
+    slow_from: float = 0.0
 
     @property
     def silent(self) -> bool:
@@ -49,6 +52,13 @@ class Battery:
         self.reading, self.read_at = reading, time.monotonic()
         self.error = self.silent_since = None
         self.tries = 0
+
+    def learned(self, slow: History | Settings) -> None:
+        """Take what was read slowly; what was not told stays as it was."""
+        if isinstance(slow, History):
+            self.history = _merged(self.history, slow)
+        else:
+            self.settings = _merged(self.settings, slow)
 
     def lost(self, error: BusError) -> None:
         """No reading this time, so no values at all."""
@@ -66,7 +76,7 @@ class Battery:
 class Rounds:
     """Reads all batteries of a bus, again and again."""
 
-    def __init__(self, family: Valence, identities: Iterable[Identity]) -> None:
+    def __init__(self, family: Family, identities: Iterable[Identity]) -> None:
         """Begin with every battery unread."""
         self.family = family
         self.batteries = [Battery(identity) for identity in identities]
@@ -83,7 +93,8 @@ class Rounds:
         """Ask every battery once; silent ones once more at the end.
 
         Raises a PortError, ForeignMaster, or GarbledAnswer where the line does not
-        become quiet, and then no battery has a reading.
+        become quiet, and then no battery has a reading. While another master talks the
+        readings are what is heard of the batteries, where that can be understood.
         """
         start = time.monotonic()
         self._woken_now = False
@@ -96,13 +107,24 @@ class Rounds:
             for battery in awake:
                 await self._read(battery)
             if not any(battery.silent for battery in awake):
-                await self._read_history()
+                await self._read_slow()
             await self._ask_silent(start)
         except BusError as err:
             self._interrupted = True
-            for battery in self.batteries:
+            if not self._overhear(err):
+                raise
+
+    def _overhear(self, err: BusError) -> bool:
+        """Whether any battery has a reading although nothing may be sent."""
+        for battery in self.batteries:
+            reading = None
+            if isinstance(err, ForeignMaster):
+                reading = self.family.heard(battery.identity)
+            if reading is None:
                 battery.lost(err)
-            raise
+            else:
+                battery.heard(reading)
+        return any(battery.reading is not None for battery in self.batteries)
 
     def _begin_anew(self) -> None:
         """After the whole bus was away nobody's silence means anything."""
@@ -114,7 +136,8 @@ class Rounds:
     async def _wake_all(self) -> None:
         if self.batteries and self.family.asleep:
             await self._wake()
-            await asyncio.sleep(_pause(max(b.tries for b in self.batteries)))
+            tries = max(battery.tries for battery in self.batteries)
+            await asyncio.sleep(self.family.pause(tries))
 
     async def _wake(self) -> None:
         await self.family.wake()
@@ -131,14 +154,16 @@ class Rounds:
                 self._woken_now = True
                 await self._wake()
 
-    async def _read_history(self) -> None:
+    async def _read_slow(self) -> None:
         """Read the slow values of one battery, so that no round has to carry all."""
         now = time.monotonic()
         for battery in self.batteries:
-            if not battery.silent and battery.history_from <= now:
-                battery.history_from = now + HISTORY_EVERY
-                fresh = await self.family.read_history(battery.identity)
-                battery.history = _merged(battery.history, fresh)
+            if not battery.silent and battery.slow_from <= now:
+                battery.slow_from = now + SLOWLY
+                try:
+                    battery.learned(await self.family.read_slow(battery.identity))
+                except AnswerError as err:
+                    battery.lost(err)
                 return
 
     async def _ask_silent(self, start: float) -> None:
@@ -152,7 +177,8 @@ class Rounds:
         if not self._woken_now and time.monotonic() - self._woken_at > AWAKE:
             self._woken_now = True
             await self._wake()
-        wait = self._woken_at + _pause(max(b.tries for b in due)) - time.monotonic()
+        pause = self.family.pause(max(battery.tries for battery in due))
+        wait = self._woken_at + pause - time.monotonic()
         if wait > 0:
             if not self._in_time(start, wait):
                 return  # the next round finds them awake
@@ -176,12 +202,7 @@ class Rounds:
         return not others or end - start <= ROUND_LIMIT
 
 
-def _pause(tries: int) -> float:
-    """The second failed try is still the first wake-up's."""
-    return WAKE_PAUSES[0] if tries <= 2 else WAKE_PAUSES[1]
-
-
-def _merged(old: History, new: History) -> History:
+def _merged[T: History | Settings](old: T, new: T) -> T:
     known = {
         item.name: value
         for item in fields(new)

@@ -27,9 +27,10 @@ from .errors import (
     UnsupportedLine,
     WrongBattery,
 )
+from .family import ScanResult
 from .frame import READ_HOLDING, Request
 from .port import Line, changes_speed, shown
-from .reading import History, Identity, Reading
+from .reading import Alarm, Group, History, Identity, Reading
 from .registers import Block, Field, Value, decode
 
 TERMINATOR = b"\r\n"
@@ -150,17 +151,17 @@ HISTORY_FIELDS = (
 # Status word 0x1E (VT). Bit 8, balancing, is a state and no alarm.
 BALANCING_BIT = 8
 ALARM_BITS = {
-    0: "cell_voltage_high",
-    1: "cell_voltage_low",
-    2: "cell_temperature_high",
-    3: "pcb_temperature_high",
-    4: "cell_over_voltage",
-    5: "weak_cell_bank",
-    6: "cell_over_temperature",
-    7: "pcb_over_temperature",
-    9: "battery_failure",
-    14: "cell_under_voltage",
-    15: "nmi_failure",
+    0: Alarm("cell_voltage_high", Group.VOLTAGE),
+    1: Alarm("cell_voltage_low", Group.VOLTAGE),
+    2: Alarm("cell_temperature_high", Group.TEMPERATURE),
+    3: Alarm("pcb_temperature_high", Group.TEMPERATURE),
+    4: Alarm("cell_over_voltage", Group.VOLTAGE),
+    5: Alarm("weak_cell_bank", Group.VOLTAGE),
+    6: Alarm("cell_over_temperature", Group.TEMPERATURE),
+    7: Alarm("pcb_over_temperature", Group.TEMPERATURE),
+    9: Alarm("battery_failure", Group.HARDWARE),
+    14: Alarm("cell_under_voltage", Group.VOLTAGE),
+    15: Alarm("nmi_failure", Group.HARDWARE),
 }
 
 
@@ -182,9 +183,9 @@ def balancing_cells(banks: int, cells: int) -> tuple[int, ...]:
     return tuple(cell + 1 for cell in range(cells) if not banks >> cell & 1)
 
 
-def active_alarms(status: int) -> tuple[str, ...]:
-    """Return the names of the alarms in a status word; unknown bits are no alarms."""
-    return tuple(name for bit, name in ALARM_BITS.items() if status >> bit & 1)
+def active_alarms(status: int) -> tuple[Alarm, ...]:
+    """Return the alarms in a status word; unknown bits are no alarms."""
+    return tuple(alarm for bit, alarm in ALARM_BITS.items() if status >> bit & 1)
 
 
 def detect_cells(
@@ -240,15 +241,6 @@ def make_history(values: dict[str, Value]) -> History:
     names = {item.name for item in fields(History)}
     known: dict[str, Any] = {k: v for k, v in values.items() if k in names}
     return History(**known)
-
-
-@dataclass(frozen=True, slots=True)
-class ScanResult:
-    """What a scan found, the addresses that answered garbled, the settings it used."""
-
-    found: tuple[Identity, ...]
-    garbled: tuple[int, ...]
-    mode: LineMode
 
 
 # After so many rounds without an answer to it, block 0x6A is asked for rarely.
@@ -322,6 +314,17 @@ class Valence:
         """Send the wake-up; modules need a pause of WAKE_PAUSES before they answer."""
         await self.bus.broadcast(WAKE, self.mode.line(WAKE_BAUDRATE))
 
+    def pause(self, tries: int) -> float:
+        """Return the s between a wake-up and a question; the first is short.
+
+        The second failed try is still the first wake-up's.
+        """
+        return WAKE_PAUSES[0] if tries <= 2 else WAKE_PAUSES[1]
+
+    def heard(self, identity: Identity) -> Reading | None:
+        """Nothing: what another master asks is not understood."""
+        return None
+
     async def _ask(self, address: int, block: Block) -> bytes:
         reply = await self.bus.exchange(
             request(address, block),
@@ -348,14 +351,14 @@ class Valence:
         values = await self._values(address, (SUMMARY,))
         self._check_serial(identity, values)
         values |= await self._values(address, LIVE[1:])
-        if identity.revision > 1:
+        if identity.revision != 1:
             values |= await self._events(address)
         return make_reading(
             values, identity.cells or CELL_COUNTS[0], inverted=self.inverted
         )
 
     def _check_serial(self, identity: Identity, values: dict[str, Value]) -> None:
-        serial = _serial(values, identity.revision)
+        serial = _serial(values, identity.revision or 2)
         if identity.serial is not None and serial != identity.serial:
             raise WrongBattery(
                 f"address {identity.address} belongs to another battery now",
@@ -381,7 +384,7 @@ class Valence:
         self._with_events.add(address)
         return values
 
-    async def read_history(self, identity: Identity) -> History:
+    async def read_slow(self, identity: Identity) -> History:
         """Read the slow registers; what does not answer stays None."""
         blocks = SLOW if identity.revision == 1 else SLOW + SLOW_REVISION_2
         values: dict[str, Value] = {}
@@ -437,7 +440,6 @@ class Valence:
                 result = ScanResult(
                     tuple(sorted(both, key=lambda identity: identity.address)),
                     again.garbled + tuple(a for a in result.garbled if a not in gaps),
-                    self.mode,
                 )
             else:
                 self.mode = LineMode.MARK
@@ -462,7 +464,7 @@ class Valence:
                 continue
             except (GarbledAnswer, WrongBattery):
                 garbled.append(address)
-        return ScanResult(tuple(found), tuple(garbled), self.mode)
+        return ScanResult(tuple(found), tuple(garbled))
 
 
 def request(address: int, block: Block) -> Request:

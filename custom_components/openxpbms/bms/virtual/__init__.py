@@ -9,6 +9,8 @@ from .device import Answer, Device, Settings, Talker
 from .faults import Faults
 from .line import VirtualLine
 from .scenario import demo_modules
+from .seplos import VirtualBank, VirtualPack
+from .seplos_scenario import demo_bank, demo_lone_packs
 from .valence import VirtualModule
 
 __all__ = [
@@ -17,20 +19,25 @@ __all__ = [
     "Faults",
     "Settings",
     "Talker",
+    "VirtualBank",
     "VirtualLine",
     "VirtualModule",
+    "VirtualPack",
     "demo_line",
 ]
 
 SCHEME = "openxpbms-demo"
 MOST_MODULES = 32
+MOST_PACKS = 16
 
 
 def demo_line(url: str) -> VirtualLine:
     """Return the line, not started, of a URL such as openxpbms-demo://valence?modules=4.
 
     Every family takes `seed` (0 to 99, for other serial numbers and cells) and
-    `real_time` (true or false); valence takes `modules` (1 to 32, default 4).
+    `real_time` (true or false); valence takes `modules` (1 to 32, default 4), seplos
+    `packs` (1 to 16, default 1) and `mode` (asked, or bank: 2 packs and more with a
+    master of their own).
     Raises ValueError that names what it does not understand.
     """
     parts = urlsplit(url)
@@ -57,9 +64,19 @@ def _valence(options: dict[str, str], seed: int) -> Sequence[Device]:
     return demo_modules(modules, seed)
 
 
+def _seplos(options: dict[str, str], seed: int) -> Sequence[Device]:
+    mode = options.pop("mode", "asked")
+    if mode not in ("asked", "bank"):
+        raise ValueError(f"mode must be asked or bank, not '{mode}'")
+    fewest = 2 if mode == "bank" else 1
+    packs = _number(options, "packs", range(fewest, MOST_PACKS + 1), fewest)
+    return (demo_bank if mode == "bank" else demo_lone_packs)(packs, seed)
+
+
 # Each takes what it knows out of the options and returns its devices.
 _FAMILIES: dict[str, Callable[[dict[str, str], int], Sequence[Device]]] = {
     "valence": _valence,
+    "seplos": _seplos,
 }
 
 

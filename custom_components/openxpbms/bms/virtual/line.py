@@ -236,6 +236,8 @@ class VirtualLine:
         self._schedule.at(now + talker.interval, partial(self._talk, talker))
         for speech in talker.speak(now):
             now = self._say(speech, talker.settings, now)
+        # Who sends in between garbles what is said, and is garbled.
+        self._answer_until = max(self._answer_until, now)
 
     def _say(self, answer: Answer, settings: Settings, at: float) -> float:
         """Send what a device says from `at` on; return when its last byte is there."""

@@ -1,0 +1,267 @@
+"""Seplos V3: line settings, requests, and a pack's Reading and settings.
+
+A lone pack answers at slave 0, which is an ordinary address here; several in parallel
+have a master of their own and are only listened to (bank.py). This file reads, with
+functions 1 and 4, and can send nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+import time
+from typing import Any
+
+from .bank import Bank
+from .bus import Bus, Heard
+from .errors import (
+    AnswerError,
+    BusError,
+    GarbledAnswer,
+    NoAnswer,
+    Refused,
+    WrongBattery,
+)
+from .family import ScanResult
+from .parameters import PARAMETERS
+from .port import Line
+from .reading import Identity, Reading, Settings
+from .registers import decode
+from .seplos_tables import (
+    CELLS,
+    CLOCK,
+    COUNTS,
+    PIA,
+    PIA_SHORT,
+    PIB,
+    PIC,
+    SENSORS,
+    SFA,
+    SPA,
+    USUAL_SENSORS,
+    VIA,
+    Table,
+    board_of,
+    clock_time,
+    count_cells,
+    decode_table,
+    is_pib,
+    make_reading,
+)
+
+LINE = Line(19200)
+# A lone pack is 0; those of a bank are 1 to 16.
+ADDRESSES = range(17)
+MODEL = "Seplos V3"
+# What was heard of a pack counts no longer than this, s.
+HEARD_FOR = 10.0
+
+
+class Seplos:
+    """The packs on one bus, asked.
+
+    `divisor` are the counts of 1 A where the board's name does not tell them.
+    """
+
+    def __init__(self, bus: Bus, *, divisor: int | None = None) -> None:
+        """Use `bus`, which is opened by `open`."""
+        self.bus = bus
+        self._divisor = divisor
+        self._short_pia: set[int] = set()
+        # Packs that have shown their serial number since they answered last.
+        self._recognised: set[int] = set()
+        self._bank = Bank(divisor=divisor)
+        bus.on_heard = self._bank.take
+
+    async def open(self) -> None:
+        """Open the bus unless it is open. Raises a PortError or ForeignMaster."""
+        await self.bus.open(LINE)
+
+    async def listen(
+        self, seconds: float, progress: Callable[[float], None] | None = None
+    ) -> Heard:
+        """Only listen, see `Bus.listen`."""
+        return await self.bus.listen(LINE, seconds, progress)
+
+    @property
+    def bank(self) -> Bank:
+        """Whatever is heard of packs that another master asks."""
+        return self._bank
+
+    @property
+    def asleep(self) -> bool:
+        """Packs that sleep are woken by a person, not by a frame."""
+        return False
+
+    async def wake(self) -> None:
+        """There is nothing to send."""
+
+    def pause(self, tries: int) -> float:
+        """Nothing to wait for."""
+        return 0.0
+
+    async def _ask(self, address: int, table: Table) -> dict[str, Any]:
+        reply = await self.bus.exchange(
+            table.request(address),
+            LINE,
+            others=[other.request(address) for other in (PIC, PIA, PIB, CLOCK)],
+        )
+        if table is PIB and not is_pib(reply.data):
+            raise GarbledAnswer(
+                f"what battery {address} tells of its cells makes no sense",
+                address=str(address),
+            )
+        return decode_table(table, reply.data)
+
+    async def read(self, identity: Identity) -> Reading:
+        """Read one pack whole.
+
+        Raises an AnswerError where any table is missing, WrongBattery where the serial
+        number is another one; then there is no Reading at all.
+        """
+        address = identity.address
+        try:
+            if address not in self._recognised:
+                await self._recognise(identity)
+            values = await self._pia(address)
+            for table in (PIB, PIC):
+                values |= await self._ask(address, table)
+        except BusError:
+            # Somebody may have put another pack in its place meanwhile.
+            self._recognised.discard(address)
+            raise
+        return make_reading(values, identity, divisor=self._divisor)
+
+    async def _pia(self, address: int) -> dict[str, Any]:
+        if address not in self._short_pia:
+            try:
+                return await self._ask(address, PIA)
+            except Refused:
+                self._short_pia.add(address)
+        try:
+            return await self._ask(address, PIA_SHORT)
+        except Refused:
+            self._short_pia.discard(address)
+            raise
+
+    async def _recognise(self, identity: Identity) -> None:
+        if identity.serial is not None:
+            serial = _serial(await self._ask(identity.address, VIA))
+            if serial != identity.serial:
+                raise WrongBattery(
+                    f"address {identity.address} belongs to another battery now",
+                    address=str(identity.address),
+                    other=serial or "?",
+                )
+        self._recognised.add(identity.address)
+
+    async def read_slow(self, identity: Identity) -> Settings:
+        """Read parameters, functions and clock; what does not answer stays None.
+
+        Raises WrongBattery where the serial number is another one.
+        """
+        address = identity.address
+        known: dict[str, Any] = {}
+        try:
+            await self._recognise(identity)
+        except WrongBattery:
+            self._recognised.discard(address)
+            raise
+        except AnswerError:
+            return Settings()
+        with suppress(AnswerError):
+            known["clock"] = clock_time((await self._ask(address, CLOCK))["clock"])
+        with suppress(AnswerError):
+            known |= await self._ask(address, SFA)
+        with suppress(AnswerError):
+            known["parameters"] = await self.read_parameters(address)
+        return Settings(**known)
+
+    async def read_parameters(self, address: int) -> dict[str, float]:
+        """Read SPA whole. Raises an AnswerError."""
+        reply = await self.bus.exchange(SPA.request(address), LINE)
+        values: dict[str, Any] = decode(PARAMETERS, SPA.block, reply.data)
+        return values
+
+    def heard(self, identity: Identity) -> Reading | None:
+        """Return what was heard of a pack lately while another master asks it.
+
+        What is known of the pack counts more than what listening tells of it.
+        """
+        pack = self._bank.packs.get(identity.address)
+        if pack is None or pack.read_at is None:
+            return None
+        if time.monotonic() - pack.read_at > HEARD_FOR:
+            return None
+        who = replace(
+            identity,
+            cells=identity.cells or pack.identity.cells,
+            sensors=identity.sensors or pack.identity.sensors,
+        )
+        if who.cells != pack.identity.cells:
+            return None
+        return make_reading(
+            pack.values,
+            who,
+            divisor=self._divisor,
+            guess_sensors=identity.sensors is None,
+        )
+
+    async def identify(self, address: int) -> Identity:
+        """Ask a pack who it is. Raises an AnswerError."""
+        try:
+            told = await self._ask(address, VIA)
+        except Refused:
+            told = {}
+        device: str = told.get("device", "")
+        cells, sensors = await self._counts(address)
+        return Identity(
+            address=address,
+            serial=_serial(told),
+            model=device or MODEL,
+            model_code=device,
+            firmware=".".join(told.get("firmware", "")) or None,
+            cells=cells,
+            sensors=sensors,
+            board=board_of(device),
+        )
+
+    async def _counts(self, address: int) -> tuple[int | None, int]:
+        """Return the numbers of cells and sensors."""
+        try:
+            told = await self._ask(address, COUNTS)
+        except Refused:
+            told = {}
+        sensors = told.get("sensors", 0)
+        if not 1 <= sensors <= SENSORS:
+            sensors = USUAL_SENSORS
+        cells = told.get("cells", 0)
+        if 1 <= cells <= CELLS:
+            return cells, sensors
+        values = await self._pia(address)
+        return count_cells(values["voltage"], values["mean_cell_reported"]), sensors
+
+    async def scan(
+        self,
+        addresses: Sequence[int] = ADDRESSES,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> ScanResult:
+        """Look for packs, address by address; the port must be open."""
+        found: list[Identity] = []
+        garbled: list[int] = []
+        for done, address in enumerate(addresses):
+            progress(done / len(addresses))
+            try:
+                found.append(await self.identify(address))
+            except NoAnswer:
+                continue
+            except AnswerError:
+                garbled.append(address)
+        progress(1.0)
+        return ScanResult(tuple(found), tuple(garbled))
+
+
+def _serial(told: dict[str, Any]) -> str | None:
+    """Return the number of the electronics, else the pack's, else None."""
+    return told.get("serial") or told.get("pack_serial") or None

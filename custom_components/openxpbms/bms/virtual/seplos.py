@@ -1,0 +1,426 @@
+"""Virtual Seplos V3 packs, alone or as a bank whose first pack is master.
+
+Tables and quirks follow the protocol dossier. The wire format is written down here once
+more, so that a client cannot lean on its own mistakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+import re
+
+from ..frame import crc16, with_crc
+from .device import Answer, Settings
+
+BAUDRATE = 19200
+READ_COILS = 1
+READ_REGISTERS = 4
+REQUEST_LENGTH = 8
+REFUSED = 0x80
+ILLEGAL_FUNCTION = 1
+ILLEGAL_ADDRESS = 2
+ILLEGAL_VALUE = 3
+
+PIA, PIB, PIC, SPA, SFA = 0x1000, 0x1100, 0x1200, 0x1300, 0x1400
+CLOCK, VIA, PCT = 0x1500, 0x1700, 0x1800
+CELLS = 16
+SENSORS = 8
+# 0.0 °C, which also fills the place of a sensor that is missing.
+ZERO_CELSIUS = 2731
+COARSE_BOARD = 300
+FUNCTIONS = bytes.fromhex("FFFF3F017F2F9F0F636F")
+
+# SPA as a 200 A board leaves the factory, from 0x1300 on (dossier 2.4).
+_FACTORY = (
+    *(4, 16, 5400, 5600, 5400, 5760, 4800, 4640, 4800, 4320),
+    *(3400, 3500, 3400, 3650, 3100, 2900, 3100, 2700, 2000, 1000, 500),
+    *(203, 205, 210, 100, 300, 300, -203, -205, -210, 100, -350, 300, -300, 106),
+    *(600, 5, 3000, 205, 10, 3500, 3400, 1500, 1000, 800, 200, 30),
+    *(3201, 3231, 3231, 3281, 2781, 2751, 2731, 2631),
+    *(3231, 3281, 3281, 3331, 2761, 2631, 2731, 2581),
+    *(3201, 3231, 3281, 3331, 2761, 2731, 2731, 2631),
+    *(3581, 3681, 3581, 3831, 2831, 2731, 3231, 2731),
+    *(10, 3400, 50, 30, 960, 150, 100, 70, 50, 28000, 28000, 14000, 48),
+    *(60, 240, 10, 7, 0, 13, 0, 500, 300, 5760, 180, -180, 0, 8),
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Lifetime:
+    """What a pack counts: cycles, Ah discharged in all."""
+
+    cycles: int = 12
+    discharge: float = 3400.0
+
+
+@dataclass(slots=True)
+class VirtualPack:
+    """One pack; its values are in V, °C, A (positive while charging), Ah and %.
+
+    Everything may be changed from outside at any time. `balancing` holds cell numbers
+    from 1. `coils` are further coils of PIC to be set, `registers` override raw words,
+    both by their number. `refuse` holds the first registers of tables that it does not
+    have, `short_pia` leaves the last register of PIA out. `flags` is the state byte,
+    None to follow the current. `turnaround` is how many s it takes to answer;
+    `before_answer` is called with the pack and the line's time in s.
+    """
+
+    address: int = 0
+    serial: str = "SP57B-A0000000001"
+    pack_serial: str = ""
+    device: str = "SG16S200A-SP57B-A"
+    factory: str = "XZH-ElecTech Co.,Ltd"
+    firmware: str = "15"
+    cells: int = 16
+    sensors: int = 4
+    cell_voltages: list[float] = field(default_factory=list)
+    cell_temperatures: list[float] = field(default_factory=list)
+    ambient_temperature: float = 21.0
+    mosfet_temperature: float = 24.0
+    current: float = 0.0
+    soc: float = 50.0
+    soh: float = 100.0
+    full_capacity: float = 280.0
+    remaining_capacity: float | None = None
+    lifetime: Lifetime = field(default_factory=Lifetime)
+    allowed_charge_current: int = 180
+    allowed_discharge_current: int = 180
+    balancing: set[int] = field(default_factory=set)
+    charge_mosfet: bool = True
+    discharge_mosfet: bool = True
+    current_limiting: bool = False
+    heater: bool = False
+    newer_board: bool = True
+    flags: int | None = None
+    coils: set[int] = field(default_factory=set)
+    functions: bytes = FUNCTIONS
+    parameters: dict[int, int] = field(default_factory=dict)
+    clock_offset: timedelta = timedelta()
+    registers: dict[int, int] = field(default_factory=dict)
+    refuse: set[int] = field(default_factory=set)
+    short_pia: bool = False
+    silent: bool = False
+    turnaround: float = 0.01
+    before_answer: Callable[[VirtualPack, float], None] | None = None
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Fill in what nobody gave."""
+        if not self.cell_voltages:
+            self.cell_voltages = [(3300 + n) / 1000 for n in range(self.cells)]
+        if not self.cell_temperatures:
+            self.cell_temperatures = [20.0 + n / 2 for n in range(self.sensors)]
+        self.parameters = dict(enumerate(_FACTORY, SPA)) | self.parameters
+
+    @property
+    def board(self) -> int:
+        """A that the board is made for, as its name says; 0 where it says nothing."""
+        match = re.search(r"S([0-9]+)A", self.device)
+        return int(match[1]) if match else 0
+
+    def hear(
+        self, data: bytes, settings: Settings, now: float, *, lenient: bool
+    ) -> Answer | bool:
+        """Answer, or complain; see `Device.hear`."""
+        if len(data) < REQUEST_LENGTH:
+            return False
+        if problem := _problem(data, settings, lenient=lenient):
+            self._complain(problem)
+            return True
+        if data[0] != self.address:
+            return True
+        if self.before_answer is not None:
+            self.before_answer(self, now)
+        if self.silent:
+            return True
+        return Answer(self.reply(data), self.turnaround)
+
+    def reply(self, request: bytes) -> bytes:
+        """Return the frame that answers a request, an exception where it must."""
+        function = request[1]
+        first, count = (int.from_bytes(request[at : at + 2]) for at in (2, 4))
+        code = self._refusal(function, first, count)
+        if code:
+            return with_crc(bytes((self.address, function | REFUSED, code)))
+        if function == READ_COILS:
+            data = self._read_coils(first, count)
+        else:
+            data = self._read_registers(first, count)
+        return with_crc(bytes((self.address, function, len(data))) + data)
+
+    def _refusal(self, function: int, first: int, count: int) -> int:
+        if function not in (READ_COILS, READ_REGISTERS):
+            self._complain(f"function {function}")
+            return ILLEGAL_FUNCTION
+        if not count:
+            return ILLEGAL_VALUE
+        table = first & 0xFF00
+        whose, size = _TABLES.get(table, (0, 0))
+        if table == PIA and self.short_pia:
+            size -= 1
+        there = whose == function and table not in self.refuse
+        return 0 if there and first + count <= table + size else ILLEGAL_ADDRESS
+
+    def _read_registers(self, first: int, count: int) -> bytes:
+        table = first & 0xFF00
+        words = dict(enumerate(_WORDS[table](self), table)) | self.registers
+        return b"".join(
+            (words[at] & 0xFFFF).to_bytes(2) for at in range(first, first + count)
+        )
+
+    def _read_coils(self, first: int, count: int) -> bytes:
+        table = first & 0xFF00
+        data = self.functions if table == SFA else self.states()
+        bits = [
+            data[at // 8] >> at % 8 & 1 for at in range(first - table, 8 * len(data))
+        ]
+        packed = bytearray((count + 7) // 8)
+        for at, bit in enumerate(bits[:count]):
+            packed[at // 8] |= bit << at % 8
+        return bytes(packed)
+
+    def states(self) -> bytes:
+        """Return the 18 bytes of PIC."""
+        coils = {PIC + 0x30 + cell - 1 for cell in self.balancing} | self.coils
+        flags = self.flags
+        if flags is None:
+            flags = 2 if self.current > 0 else 1 if self.current < 0 else 0x10
+        data = bytearray(18)
+        data[8] = flags
+        data[15] = (
+            self.discharge_mosfet
+            | self.charge_mosfet << 1
+            | self.current_limiting << 2
+            | self.heater << 3
+            | self.newer_board << 6
+        )
+        data[16] = bool(self.balancing)
+        for coil in coils:
+            data[(coil - PIC) // 8] |= 1 << (coil - PIC) % 8
+        return bytes(data)
+
+    def _complain(self, problem: str) -> None:
+        if problem not in self.complaints:
+            self.complaints.append(problem)
+
+
+def _problem(frame: bytes, settings: Settings, *, lenient: bool) -> str:
+    """Return what is wrong with a request, empty if nothing is."""
+    if settings.baudrate != BAUDRATE and not lenient:
+        return f"request at {settings.baudrate} baud"
+    if settings.bits != 10 and not lenient:
+        return f"request with {settings.bits} bits a byte"
+    if crc16(frame[:-2]) != int.from_bytes(frame[-2:], "little"):
+        return "wrong CRC"
+    return ""
+
+
+def _kelvin(celsius: float) -> int:
+    return round(10 * celsius) + ZERO_CELSIUS
+
+
+def _millivolts(volts: float) -> int:
+    return round(1000 * volts)
+
+
+def _pia(pack: VirtualPack) -> list[int]:
+    cells = [_millivolts(volts) for volts in pack.cell_voltages[: pack.cells]]
+    temperatures = [_kelvin(t) for t in pack.cell_temperatures[: pack.sensors]]
+    left = pack.remaining_capacity
+    if left is None:
+        left = pack.full_capacity * pack.soc / 100
+    return [
+        round(sum(cells) / 10),
+        round(pack.current * (10 if pack.board >= COARSE_BOARD else 100)),
+        round(100 * left),
+        round(100 * pack.full_capacity),
+        round(pack.lifetime.discharge / 10),
+        round(10 * pack.soc),
+        round(10 * pack.soh),
+        pack.lifetime.cycles,
+        round(sum(cells) / len(cells)),
+        round(sum(temperatures) / len(temperatures)),
+        max(cells),
+        min(cells),
+        max(temperatures),
+        min(temperatures),
+        0,
+        pack.allowed_discharge_current,
+        pack.allowed_charge_current,
+        1000,
+    ]
+
+
+def _pib(pack: VirtualPack) -> list[int]:
+    cells = [_millivolts(volts) for volts in pack.cell_voltages[: pack.cells]]
+    temperatures = [_kelvin(t) for t in pack.cell_temperatures[: pack.sensors]]
+    return [
+        *cells,
+        *[0] * (CELLS - len(cells)),
+        *temperatures,
+        *[ZERO_CELSIUS] * (SENSORS - len(temperatures)),
+        _kelvin(pack.ambient_temperature),
+        _kelvin(pack.mosfet_temperature),
+    ]
+
+
+def _spa(pack: VirtualPack) -> list[int]:
+    known = pack.parameters | {SPA: pack.sensors, SPA + 1: pack.cells}
+    return [known[at] for at in range(SPA, SPA + len(_FACTORY))]
+
+
+def _clock(pack: VirtualPack) -> list[int]:
+    now = datetime.now().astimezone() + pack.clock_offset
+    year = now.year.to_bytes(2, "little")
+    return _words(
+        year + bytes((now.month, now.day, now.hour, now.minute, now.second, 0))
+    )
+
+
+def _via(pack: VirtualPack) -> list[int]:
+    texts = (
+        (pack.factory, 20),
+        (pack.device, 20),
+        (pack.firmware, 2),
+        (pack.serial, 30),
+        (pack.pack_serial, 30),
+    )
+    return _words(b"".join(text.encode().ljust(size, b"\0") for text, size in texts))
+
+
+def _pct(pack: VirtualPack) -> list[int]:
+    texts = b"Pylon".ljust(32, b"\0") + b"Pylon_CAN".ljust(32, b"\0")
+    return [0, 500, *_words(texts), 0x3130, 0]
+
+
+def _words(data: bytes) -> list[int]:
+    return [int.from_bytes(data[at : at + 2]) for at in range(0, len(data), 2)]
+
+
+# First register or coil: the function that reads it, and how many there are.
+_TABLES: Mapping[int, tuple[int, int]] = {
+    PIA: (READ_REGISTERS, 18),
+    PIB: (READ_REGISTERS, 26),
+    PIC: (READ_COILS, 144),
+    SPA: (READ_REGISTERS, 106),
+    SFA: (READ_COILS, 80),
+    CLOCK: (READ_REGISTERS, 4),
+    VIA: (READ_REGISTERS, 51),
+    PCT: (READ_REGISTERS, 36),
+}
+_WORDS: Mapping[int, Callable[[VirtualPack], list[int]]] = {
+    PIA: _pia,
+    PIB: _pib,
+    SPA: _spa,
+    CLOCK: _clock,
+    VIA: _via,
+    PCT: _pct,
+}
+
+
+def _polls(pack: VirtualPack) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the requests that a master polls a pack with, and the answers."""
+    for table in (PIA, PIB, PIC):
+        function, count = _TABLES[table]
+        head = bytes((pack.address, function))
+        request = with_crc(head + table.to_bytes(2) + count.to_bytes(2))
+        yield request, pack.reply(request)
+
+
+# Between frames on the wire, and between bursts, s.
+_GAP = 0.004
+_REST = 0.04
+_PERIOD = 0.2
+
+
+@dataclass(slots=True)
+class Intruder:
+    """A master that polls packs on a line which others may ask as well.
+
+    It also says what the packs answer. `talking` switches it on and off.
+    """
+
+    packs: Sequence[VirtualPack]
+    interval: float = _PERIOD
+    talking: bool = True
+    settings: Settings = field(
+        default_factory=lambda: Settings(BAUDRATE, 10, ninth_bit=False)
+    )
+    complaints: list[str] = field(default_factory=list)
+
+    def hear(
+        self, data: bytes, settings: Settings, now: float, *, lenient: bool
+    ) -> Answer | bool:
+        """Nobody asks a master; see `Device.hear`."""
+        return False
+
+    def speak(self, now: float) -> Iterable[Answer]:
+        """Poll all packs; a silent one does not answer."""
+        if self.talking:
+            for pack in self.packs:
+                yield from _poll(pack, now)
+
+
+def _poll(pack: VirtualPack, now: float) -> Iterator[Answer]:
+    if pack.before_answer is not None:
+        pack.before_answer(pack, now)
+    for request, reply in _polls(pack):
+        yield Answer(request, _GAP)
+        if not pack.silent:
+            yield Answer(reply, pack.turnaround)
+
+
+class VirtualBank:
+    """Packs 1 to N in parallel, the first of which is master.
+
+    It polls the others and then sends its own three replies that nobody asked for.
+    Whoever else sends on this line is complained about.
+    """
+
+    def __init__(self, packs: Sequence[VirtualPack]) -> None:
+        """Number the packs from 1."""
+        assert 2 <= len(packs) <= CELLS, "a bank has 2 to 16 packs"
+        self.packs = list(packs)
+        for number, pack in enumerate(self.packs, 1):
+            pack.address = number
+        self.settings = Settings(BAUDRATE, 10, ninth_bit=False)
+        self.complaints: list[str] = []
+
+    @property
+    def interval(self) -> float:
+        """About 200 ms, more where the burst itself takes longer."""
+        burst = sum(
+            answer.delay + self.settings.seconds(len(answer.data))
+            for answer in self._burst(None)
+        )
+        return max(_PERIOD, burst + _REST)
+
+    def hear(
+        self, data: bytes, settings: Settings, now: float, *, lenient: bool
+    ) -> Answer | bool:
+        """Complain: there is a master already; see `Device.hear`."""
+        problem = f"a second master: {data.hex(' ')}"
+        if problem not in self.complaints:
+            self.complaints.append(problem)
+        return True
+
+    def speak(self, now: float) -> Iterable[Answer]:
+        """Poll packs 2 to N, then tell of the master itself."""
+        return self._burst(now)
+
+    def _burst(self, now: float | None) -> Iterator[Answer]:
+        master, *others = self.packs
+        for pack in others:
+            if now is not None and pack.before_answer is not None:
+                pack.before_answer(pack, now)
+            for request, reply in _polls(pack):
+                yield Answer(request, _GAP)
+                if not pack.silent:
+                    yield Answer(reply, _GAP)
+        if now is not None and master.before_answer is not None:
+            master.before_answer(master, now)
+        if not master.silent:
+            for _, reply in _polls(master):
+                yield Answer(reply, _GAP)
