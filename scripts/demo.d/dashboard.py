@@ -81,7 +81,7 @@ async def batteries_by_name(home: Home) -> dict[str, Battery]:
 def dashboard(batteries: dict[str, Battery]) -> Json:
     """Return the dashboard: all buses beside each other, then each bus by itself."""
     buses: dict[str, dict[str, Battery]] = {}
-    for name, battery in batteries.items():
+    for name, battery in sorted(batteries.items(), key=lambda item: item[1].bus):
         buses.setdefault(battery.bus, {})[name] = battery
     short = {bus: bus.partition("(")[2].rstrip(")") or bus for bus in buses}
     overview = {
@@ -124,9 +124,10 @@ def _rows(batteries: dict[str, Battery]) -> list[Json]:
         cards += [
             {"type": "heading", "heading": name, "heading_style": "subtitle"},
             _tile(battery, "state_of_charge", "State of charge", 12, range_=(0, 100)),
-            _tile(battery, "voltage", "Voltage", 4),
-            _tile(battery, "current", "Current", 4),
-            _tile(battery, "cell_delta", "Cell delta", 4),
+            _tile(battery, "voltage", "Voltage", 6),
+            _tile(battery, "current", "Current", 6),
+            _tile(battery, "power", "Power", 6),
+            _tile(battery, "cell_delta", "Cell delta", 6),
         ]
     return cards
 

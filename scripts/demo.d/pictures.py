@@ -27,7 +27,13 @@ async def take(url: str) -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     async with home(url) as one, async_playwright() as play:
         await one.log_in()
-        device = next(iter((await batteries_by_name(one)).values())).device_id
+        batteries = await batteries_by_name(one)
+        device = next(iter(batteries.values())).device_id
+        pack = next(
+            battery.device_id
+            for battery in batteries.values()
+            if battery.key.startswith("seplos_")
+        )
         browser = await play.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
         )
@@ -45,7 +51,10 @@ async def take(url: str) -> None:
         )
         page = await context.new_page()
         await _open(page, f"{url}/{URL_PATH}/0", "dashboard")
+        await _open(page, f"{url}/{URL_PATH}/valence-xp", "valence")
+        await _open(page, f"{url}/{URL_PATH}/seplos-v3-bank", "bank")
         await _open(page, f"{url}/config/devices/device/{device}", "device")
+        await _open(page, f"{url}/config/devices/device/{pack}", "pack")
         await page.set_viewport_size({"width": 1100, "height": 800})
         await _dialogs(page, url)
         await browser.close()
@@ -66,10 +75,7 @@ async def _picture(page: Page, name: str) -> None:
 
 async def _dialogs(page: Page, url: str) -> None:
     """Add a second demo bus, up to the last step, which would make it."""
-    await page.goto(f"{url}/config/integrations/dashboard/add?domain=openxpbms")
-    await page.get_by_role("button", name="OK").click()
-    await page.get_by_text("Batteries on a serial port").wait_for()
-    await page.wait_for_timeout(500)
+    await _add(page, url)
     await _picture(page, "set-up")
     await page.get_by_text("Demo bus", exact=True).click()
     await page.locator("ha-selector-number input").fill("6")
@@ -80,6 +86,23 @@ async def _dialogs(page: Page, url: str) -> None:
     await page.get_by_role("button", name="Submit").wait_for()
     await page.wait_for_timeout(500)
     await _picture(page, "found")
+    await _add(page, url)
+    await page.get_by_text("Demo bus", exact=True).click()
+    await page.locator("ha-selector-select").click()
+    await page.get_by_text("Seplos V3 bank").click()
+    await page.locator("ha-selector-number input").fill("3")
+    await page.get_by_role("button", name="Submit").click()
+    await page.get_by_text("A bank with its own master").wait_for()
+    await page.wait_for_timeout(500)
+    await _picture(page, "heard")
+
+
+async def _add(page: Page, url: str) -> None:
+    """Open the first dialog."""
+    await page.goto(f"{url}/config/integrations/dashboard/add?domain=openxpbms")
+    await page.get_by_role("button", name="OK").click()
+    await page.get_by_text("Batteries on a serial port").wait_for()
+    await page.wait_for_timeout(500)
 
 
 def main() -> None:

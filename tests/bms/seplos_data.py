@@ -268,9 +268,15 @@ def expected(of: VirtualPack) -> Reading:
 
 
 def scramble(of: VirtualPack, chance: random.Random) -> None:
-    """Give a pack new values, cold and discharging ones too."""
+    """Give a pack new values, cold and discharging ones too.
+
+    None of its cells is at 0.0 °C, where who only listens takes a sensor for missing.
+    """
     of.cell_voltages = [chance.randint(2000, 3900) / 1000 for _ in range(of.cells)]
-    of.cell_temperatures = [chance.randint(-399, 900) / 10 for _ in range(of.sensors)]
+    of.cell_temperatures = [
+        chance.choice((chance.randint(-399, -1), chance.randint(1, 900))) / 10
+        for _ in range(of.sensors)
+    ]
     of.ambient_temperature = chance.randint(-399, 900) / 10
     of.mosfet_temperature = chance.randint(-399, 1200) / 10
     step = 10 if of.board >= 300 else 100

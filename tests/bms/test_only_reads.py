@@ -6,6 +6,7 @@ Valence: the wake-up and function 3. Seplos: functions 1 and 4. Nothing else.
 from __future__ import annotations
 
 import ast
+import asyncio
 from collections.abc import Awaitable, Callable
 import inspect
 from types import ModuleType
@@ -24,12 +25,16 @@ from custom_components.openxpbms.bms import (
 from custom_components.openxpbms.bms import rounds as rounds_module
 from custom_components.openxpbms.bms.errors import BusError
 from custom_components.openxpbms.bms.frame import crc16
+from custom_components.openxpbms.bms.listening import Listening
 from custom_components.openxpbms.bms.registers import Block
 from custom_components.openxpbms.bms.rounds import Rounds
+from custom_components.openxpbms.bms.seplos import Seplos
 from custom_components.openxpbms.bms.seplos_tables import Table
 from custom_components.openxpbms.bms.valence import WAKE, LineMode, Valence, request
+from custom_components.openxpbms.bms.virtual import VirtualBank, VirtualPack
 
-from .conftest import MakeBus, MakeLine, Recorder, identity, module
+from .conftest import MakeBus, MakeLine, MakeSeplos, Recorder, identity, module
+from .seplos_data import identity as pack_identity
 
 
 def tree(module: ModuleType) -> ast.Module:
@@ -221,3 +226,73 @@ async def test_every_byte_ever_sent_is_the_wake_up_or_a_read(
         else:
             assert settings.baudrate == 9600
     assert line.complaints == []
+
+
+async def test_every_byte_ever_sent_to_packs_is_a_read(
+    make_line: MakeLine, make_seplos: MakeSeplos
+) -> None:
+    packs = [
+        VirtualPack(0, silent=True, turnaround=0.0),
+        VirtualPack(1, short_pia=True, turnaround=0.0),
+        VirtualPack(2, refuse={0x1300, 0x1400, 0x1700}, serial="", turnaround=0.0),
+        VirtualPack(3, device="", coils={0x1240}, turnaround=0.0),
+    ]
+    recorder = Recorder()
+    line = await make_line(recorder, *packs)
+    family = await make_seplos(line)
+    who = [pack_identity(one) for one in packs]
+    done: dict[str, Callable[[], Awaitable[object]]] = {
+        "open": family.open,
+        "listen": lambda: family.listen(0.01),
+        "wake": family.wake,
+        "scan": lambda: family.scan(range(5)),
+        "identify": lambda: family.identify(3),
+        "read": lambda: family.read(who[3]),
+        "read_slow": lambda: family.read_slow(who[3]),
+        "read_parameters": lambda: family.read_parameters(3),
+    }
+    everything = inspect.getmembers(Seplos, inspect.iscoroutinefunction)
+    assert {name for name, _ in everything if name[0] != "_"} == set(done)
+    for act in done.values():
+        await act()
+    with pytest.raises(BusError):
+        await family.read(who[0])
+    for one in who:
+        await family.read_slow(one)
+    rounds = Rounds(family, who)
+    for _ in range(3):
+        await rounds.round()
+    frames = [data for data, _ in recorder.heard]
+    assert len(frames) > 50
+    assert sum(map(len, frames)) == line.bytes_received
+    tables = {
+        (one.function, one.block.register, one.block.count)
+        for one in vars(seplos_tables).values()
+        if isinstance(one, Table)
+    }
+    asked = set()
+    for data in frames:
+        assert len(data) == 8
+        assert data[1] in (1, 4)
+        assert crc16(data[:6]) == int.from_bytes(data[6:8], "little")
+        words = (int.from_bytes(data[at : at + 2], "big") for at in (2, 4))
+        asked.add((data[1], *words))
+    assert asked == tables
+    assert line.complaints == []
+
+
+async def test_who_only_listens_sends_not_one_byte(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    packs = [VirtualPack(silent=n == 2, turnaround=0.0) for n in range(3)]
+    line = await make_line(VirtualBank(packs))
+    bus = make_bus(line.path, terminator=b"", mute=True)
+    heard = Listening(bus, [])
+    everything = inspect.getmembers(Listening, inspect.iscoroutinefunction)
+    assert [name for name, _ in everything if name[0] != "_"] == ["round"]
+    for _ in range(5):
+        await heard.round()
+        await asyncio.sleep(0.1)
+    assert len(heard.batteries) == 2
+    assert line.bytes_received == 0
+    assert [frame for frame in bus.trace if frame.direction == "sent"] == []

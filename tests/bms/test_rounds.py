@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+import random
 import time
 from typing import Any
 
 import pytest
 
 from custom_components.openxpbms.bms import bus as bus_module
+from custom_components.openxpbms.bms import foreign, seplos, valence
 from custom_components.openxpbms.bms import rounds as rounds_module
-from custom_components.openxpbms.bms import valence
+from custom_components.openxpbms.bms.bus import Timing
 from custom_components.openxpbms.bms.errors import (
     BusError,
     DoubtfulAnswer,
@@ -25,6 +28,7 @@ from custom_components.openxpbms.bms.errors import (
 )
 from custom_components.openxpbms.bms.reading import History, Identity, Reading
 from custom_components.openxpbms.bms.rounds import Battery, Rounds
+from custom_components.openxpbms.bms.seplos import Seplos
 from custom_components.openxpbms.bms.valence import (
     CYCLES,
     DURATIONS,
@@ -33,9 +37,16 @@ from custom_components.openxpbms.bms.valence import (
     Valence,
     request,
 )
-from custom_components.openxpbms.bms.virtual import VirtualLine, VirtualModule
+from custom_components.openxpbms.bms.virtual import (
+    Faults,
+    VirtualLine,
+    VirtualModule,
+    VirtualPack,
+)
 from custom_components.openxpbms.bms.virtual.line import Answer, Settings
+from custom_components.openxpbms.bms.virtual.seplos import Intruder
 
+from . import seplos_data
 from .conftest import (
     MakeBus,
     MakeLine,
@@ -662,3 +673,240 @@ async def test_batteries_keep_their_order(
     modules = [module(17), module(3), module(9)]
     rounds = make_rounds(await make_line(*modules), *modules)
     assert list(addresses(rounds)) == [17, 3, 9]
+
+
+# Seplos
+
+
+@pytest.fixture
+def make_pack_rounds(make_bus: MakeBus) -> Any:
+    """Make rounds over some packs of a line."""
+
+    def make(line: VirtualLine, *packs: VirtualPack, **settings: Any) -> Rounds:
+        settings = {"terminator": b""} | settings
+        family = Seplos(make_bus(settings.pop("url", line.path), **settings))
+        return Rounds(family, [seplos_data.identity(one) for one in packs])
+
+    return make
+
+
+def packs(*addresses: int, **settings: Any) -> list[VirtualPack]:
+    """Return packs that have different things to tell."""
+    made = []
+    for address in addresses:
+        made.append(VirtualPack(address, turnaround=0.0, **settings))
+        seplos_data.scramble(made[-1], random.Random(address))
+    return made
+
+
+def told(*of: VirtualPack) -> list[Reading | None]:
+    """Return the Readings of packs."""
+    return [seplos_data.expected(one) for one in of]
+
+
+async def test_a_round_reads_all_packs_and_wakes_nobody(
+    make_line: MakeLine, make_pack_rounds: Any
+) -> None:
+    made = packs(0, 5, 16)
+    line = await make_line(*made)
+    rounds = make_pack_rounds(line, *made)
+    for _ in range(4):
+        await rounds.round()
+        assert readings(rounds) == told(*made)
+    assert line.complaints == []
+    assert {len(frame) for frame in line.frames} == {8}
+    # Serial numbers and settings apart, three tables a pack and round.
+    tables = [frame[2] for frame in line.frames]
+    assert {table: tables.count(table) for table in set(tables)} == {
+        0x10: 12,
+        0x11: 12,
+        0x12: 12,
+        0x13: 3,
+        0x14: 3,
+        0x15: 3,
+        0x17: 6,
+    }
+
+
+async def test_each_round_reads_the_settings_of_one_pack(
+    make_line: MakeLine, make_pack_rounds: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds_module, "SLOWLY", 0.5)
+    made = packs(1, 2)
+    rounds = make_pack_rounds(await make_line(*made), *made)
+
+    def known() -> list[float | None]:
+        return [
+            (battery.settings.parameters or {}).get("soc_low_alarm")
+            for battery in rounds.batteries
+        ]
+
+    for expected_now in ([10.0, None], [10.0, 10.0]):
+        await rounds.round()
+        assert known() == expected_now
+    made[0].parameters[0x1355] = made[1].parameters[0x1355] = 120
+    await rounds.round()
+    assert known() == [10.0, 10.0]
+    await asyncio.sleep(0.5)
+    # What a pack does not tell this time is kept.
+    made[1].refuse = {0x1300}
+    await rounds.round()
+    await rounds.round()
+    assert known() == [12.0, 10.0]
+    assert [b.settings.clock is not None for b in rounds.batteries] == [True, True]
+    assert [b.history for b in rounds.batteries] == [History()] * 2
+
+
+async def test_a_silent_pack_is_no_trouble_of_the_others(
+    make_line: MakeLine, make_pack_rounds: Any
+) -> None:
+    made = packs(1, 2, 3)
+    line = await make_line(*made)
+    rounds = make_pack_rounds(line, *made)
+    await rounds.round()
+    made[1].silent = True
+    for _ in range(3):
+        await rounds.round()
+        assert readings(rounds) == [*told(made[0]), None, *told(made[2])]
+        assert type(rounds.batteries[1].error) is NoAnswer
+    made[1].silent = False
+    await asyncio.sleep(SETTLED)
+    await rounds.round()
+    assert readings(rounds) == told(*made)
+
+
+async def test_a_pack_that_was_swapped_has_no_reading(
+    make_line: MakeLine, make_pack_rounds: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds_module, "SLOWLY", 0.0)
+    made = packs(1, 2)
+    rounds = make_pack_rounds(await make_line(*made), *made)
+    await rounds.round()
+    made[0].serial = "SP57B-A9999999999"
+    # Whoever answers in time is recognised by its slow values at the latest.
+    for _ in range(2):
+        await rounds.round()
+    assert readings(rounds) == [None, *told(made[1])]
+    assert isinstance(rounds.batteries[0].error, WrongBattery)
+
+
+async def test_after_the_first_frame_of_another_master_nothing_is_sent(
+    make_line: MakeLine, make_pack_rounds: Any
+) -> None:
+    made, theirs = packs(1, 2), packs(7)
+    intruder = Intruder(theirs, talking=False, interval=0.05)
+    line = await make_line(intruder, *made)
+    rounds = make_pack_rounds(line, *made)
+    await rounds.round()
+    frames, before = rounds.bus.watch.frames, line.bytes_received
+    intruder.talking = True
+    while rounds.bus.watch.frames == frames:
+        await asyncio.sleep(0.001)
+    for _ in range(3):
+        # What it asks of packs that are not ours is nothing to us.
+        with pytest.raises(ForeignMaster):
+            await rounds.round()
+        assert readings(rounds) == [None, None]
+        await asyncio.sleep(0.05)
+    assert line.bytes_received == before
+
+
+async def test_while_another_master_talks_what_is_heard_counts(
+    make_line: MakeLine, make_pack_rounds: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = packs(1, 2)
+    intruder = Intruder(made[:1], talking=False, interval=0.05)
+    line = await make_line(intruder, *made)
+    rounds = make_pack_rounds(line, *made)
+    await rounds.round()
+    before = line.bytes_received
+    intruder.talking = True
+    while not rounds.family.bank.packs:
+        await asyncio.sleep(0.005)
+    chance = random.Random(9)
+    for _ in range(3):
+        for one in made:
+            seplos_data.scramble(one, chance)
+        await asyncio.sleep(0.15)
+        await rounds.round()
+        assert readings(rounds) == [*told(made[0]), None]
+        assert isinstance(rounds.batteries[1].error, ForeignMaster)
+        assert not rounds.batteries[0].silent
+    assert line.bytes_received == before
+    # What was heard grows old.
+    intruder.talking = False
+    monkeypatch.setattr(seplos, "HEARD_FOR", 0.05)
+    await asyncio.sleep(0.1)
+    with pytest.raises(ForeignMaster):
+        await rounds.round()
+    assert readings(rounds) == [None, None]
+    assert line.bytes_received == before
+
+
+async def test_packs_are_asked_again_after_the_silence(
+    make_line: MakeLine, make_pack_rounds: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert foreign.SILENCE == 60.0
+    monkeypatch.setattr(foreign, "SILENCE", 0.3)
+    made = packs(1, 2)
+    intruder = Intruder(made[:1], talking=False, interval=0.05)
+    line = await make_line(intruder, *made)
+    rounds = make_pack_rounds(line, *made)
+    await rounds.round()
+    before = line.bytes_received
+    intruder.talking = True
+    await asyncio.sleep(0.2)
+    await rounds.round()
+    intruder.talking = False
+    last = time.monotonic()
+    while line.bytes_received == before:
+        with suppress(ForeignMaster):
+            await rounds.round()
+        await asyncio.sleep(0.02)
+    assert time.monotonic() - last > 0.2
+    await rounds.round()
+    assert readings(rounds) == told(*made)
+    assert rounds.batteries[1].error is None
+    assert line.complaints == []
+
+
+async def test_a_pack_that_answers_late_is_no_other_master(
+    make_line: MakeLine, make_pack_rounds: Any
+) -> None:
+    made = packs(1, 2)
+    line = await make_line(*made)
+    rounds = make_pack_rounds(line, *made)
+    await rounds.round()
+    # The first of three answers comes when it is waited for no more.
+    line.faults.late, line.faults.late_by = 1.0, (0.09, 0.09)
+    for _ in range(3):
+        await rounds.round()
+    line.faults.late = 0.0
+    await asyncio.sleep(SETTLED)
+    for _ in range(2):
+        await rounds.round()
+    assert rounds.bus.counters.late >= 3
+    assert not rounds.bus.watch.silent
+    assert rounds.bus.watch.foreign_frames == 0
+    assert readings(rounds) == told(*made)
+
+
+async def test_no_wrong_value_of_packs_on_a_bad_line(
+    make_line: MakeLine, make_pack_rounds: Any
+) -> None:
+    made, chance = packs(0, 1, 2), random.Random(11)
+    faults = Faults(noise=0.03, lost=0.02, late=0.02, late_by=(0.05, 0.2))
+    line = await make_line(*made, faults=faults, seed=11)
+    timing = Timing(answer=0.03, leaving=0.002, quiet=0.005)
+    rounds = make_pack_rounds(line, *made, timing=timing)
+    whole = 0
+    for _ in range(60):
+        for one in made:
+            seplos_data.scramble(one, chance)
+        await rounds.round()
+        for battery, one in zip(rounds.batteries, made, strict=True):
+            assert battery.reading in (None, seplos_data.expected(one))
+            whole += battery.reading is not None
+    counters = rounds.bus.counters
+    assert min(counters.timeouts, counters.late, counters.crc_errors) > 0
+    assert whole > 120

@@ -742,10 +742,10 @@ def test_the_known_board_scales_what_is_heard(
 def test_known_sensors_count_more_than_guessed_ones(family: Seplos) -> None:
     heard_burst(family)
     who = replace(DUMPED, address=2)
-    for sensors, expected in ((2, (26.0, 25.5)), (5, (26.0, 25.5, 25.4, 26.5, 0.0))):
+    for sensors, there in ((2, (26.0, 25.5)), (5, (26.0, 25.5, 25.4, 26.5, 0.0))):
         reading = family.heard(replace(who, sensors=sensors))
         assert reading is not None
-        assert reading.cell_temperatures == expected
+        assert reading.cell_temperatures == there
     reading = family.heard(replace(who, sensors=None, cells=None))
     assert reading == burst_reading("SYSSI", 2)
 

@@ -109,6 +109,7 @@ def test_every_entity_has_a_name_and_an_icon() -> None:
         *sensor.READINGS_VALENCE,
         *sensor.READINGS_SEPLOS,
         sensor.OPERATING_STATE,
+        sensor.FUNCTIONS_OFF,
         *sensor.HISTORY,
         *sensor.HISTORY_REVISION_2,
         *sensor.SETTINGS,

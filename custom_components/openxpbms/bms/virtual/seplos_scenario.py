@@ -17,8 +17,9 @@ PEAK = 70.0
 _SPREAD = 0.02
 # Limits of the packs' own alarms: V a cell, °C.
 _HIGH_CELL = 3.38
-_WARM = 45.0
+_WARM, _COLD = 45.0, 2.0
 _CELL_HIGH, _PACK_HIGH, _CHARGE_HIGH_T = PIC + 0x48, PIC + 0x4C, PIC + 0x50
+_CHARGE_LOW_T = PIC + 0x52
 _SOC_LOW = PIC + 0x72
 
 
@@ -66,6 +67,8 @@ class PackScenario:
             coils |= {_PACK_HIGH}
         if max(pack.cell_temperatures) > _WARM:
             coils |= {_CHARGE_HIGH_T}
+        if min(pack.cell_temperatures) < _COLD:
+            coils |= {_CHARGE_LOW_T}
         if pack.soc < 10:
             coils |= {_SOC_LOW}
         pack.coils = coils
@@ -78,17 +81,14 @@ def _phase(seconds: float) -> float:
 
 
 # A high cell that is bled, ordinary, warm, nearly empty: %, °C, V of cell 3 ahead.
-_STATES = ((95.0, 22.0, 0.05), (61.0, 20.5, 0.0), (64.0, 44.5, 0.0), (7.0, 18.0, 0.0))
-
-
-def demo_packs(count: int, seed: int = 0) -> list[VirtualPack]:
-    """Return `count` packs numbered from 1; four states take turns."""
-    return [_demo_pack(number, seed) for number in range(1, count + 1)]
+_ALONE = ((95.0, 22.0, 0.05), (61.0, 20.5, 0.0), (64.0, 44.5, 0.0), (7.0, 18.0, 0.0))
+# Joined in parallel packs share their voltage: a high cell, ordinary, warm, cold.
+_JOINED = ((82.4, 22.0, 0.06), (82.0, 20.5, 0.0), (82.6, 44.5, 0.0), (81.6, 1.0, 0.0))
 
 
 def demo_lone_packs(count: int, seed: int = 0) -> list[Device]:
     """Return packs to be asked: one alone is at address 0, several are from 1 on."""
-    packs = demo_packs(count, seed)
+    packs = [_demo_pack(number, seed, _ALONE) for number in range(1, count + 1)]
     if count == 1:
         packs[0].address = 0
     return list(packs)
@@ -96,11 +96,15 @@ def demo_lone_packs(count: int, seed: int = 0) -> list[Device]:
 
 def demo_bank(count: int, seed: int = 0) -> list[Device]:
     """Return a bank of `count` packs whose first is master."""
-    return [VirtualBank(demo_packs(count, seed))]
+    numbers = range(1, count + 1)
+    return [VirtualBank([_demo_pack(number, seed, _JOINED) for number in numbers])]
 
 
-def _demo_pack(number: int, seed: int) -> VirtualPack:
-    soc, warmth, ahead = _STATES[(number - 1 + seed) % len(_STATES)]
+def _demo_pack(
+    number: int, seed: int, states: Sequence[tuple[float, float, float]]
+) -> VirtualPack:
+    """Four states take turns."""
+    soc, warmth, ahead = states[(number - 1) % len(states)]
     chance = random.Random(1000 * seed + number)
     offsets = [chance.uniform(-0.004, 0.004) for _ in range(16)]
     offsets[2] += ahead
