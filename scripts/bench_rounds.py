@@ -1,19 +1,27 @@
-"""Measure rounds over 16 virtual modules, two of them dying, at real line speed.
+"""Measure rounds over virtual batteries at real line speed.
 
-Usage, from the repository's root: python -m scripts.bench_rounds [turnaround in ms] ...
-The goal is that no round takes longer than 1 s, as long as any module answers.
+Usage, from the repository's root: python -m scripts.bench_rounds [seplos | ms] ...
+A number of ms measures 16 Valence modules that take so long to answer, two of them
+dying; the goal is that no round takes longer than 1 s, as long as any module answers.
+"seplos" measures 1, 4 and 16 packs against the time that their bytes need on the wire.
 """
 
 import asyncio
+from math import inf
 from statistics import median
 import sys
 import time
 
-from custom_components.openxpbms.bms.bus import Bus
+from custom_components.openxpbms.bms.bus import Bus, Timing
 from custom_components.openxpbms.bms.reading import Identity
 from custom_components.openxpbms.bms.rounds import EAGER, Rounds
+from custom_components.openxpbms.bms.seplos import LINE, Seplos
 from custom_components.openxpbms.bms.valence import TERMINATOR, Valence
-from custom_components.openxpbms.bms.virtual import VirtualLine, VirtualModule
+from custom_components.openxpbms.bms.virtual import (
+    VirtualLine,
+    VirtualModule,
+    VirtualPack,
+)
 
 MODULES = 16
 DEAD = (5, 11)
@@ -31,7 +39,7 @@ def identity(module: VirtualModule) -> Identity:
     )
 
 
-async def measure(turnaround: float) -> None:
+async def measure_valence(turnaround: float) -> None:
     """Print the times of rounds with modules that take `turnaround` s to answer."""
     modules = [
         VirtualModule(n, serial=f"1044{n:05d}", turnaround=turnaround)
@@ -73,6 +81,56 @@ async def measure(turnaround: float) -> None:
         await bus.close()
 
 
+# A round asks each pack for PIA, PIB and PIC: three requests, and 41, 57 and 23 bytes.
+PACK_BYTES = 3 * 8 + 41 + 57 + 23
+PACK_TURNAROUND = 0.01
+PACK_ROUNDS = 10
+
+
+async def measure_seplos(count: int, turnaround: float) -> None:
+    """Print the time of rounds with a pause of `turnaround` s before each request."""
+    packs = [
+        VirtualPack(n, serial=f"SP57B-A{n:010d}", turnaround=PACK_TURNAROUND)
+        for n in range(count)
+    ]
+    on_wire = count * LINE.seconds(PACK_BYTES)
+    at_best = on_wire + 3 * count * PACK_TURNAROUND
+    async with VirtualLine(packs) as line:
+        bus = Bus(line.path, timing=Timing(turnaround=turnaround))
+        family = Seplos(bus)
+        await family.open()
+        rounds = Rounds(family, [await family.identify(n) for n in range(count)])
+        for battery in rounds.batteries:
+            battery.slow_from = inf
+        await rounds.round()
+        times = []
+        for _ in range(PACK_ROUNDS):
+            start = time.monotonic()
+            await rounds.round()
+            times.append(time.monotonic() - start)
+        silent = sum(battery.silent for battery in rounds.batteries)
+        print(
+            f"{count:2} packs, pause {1000 * turnaround:2.0f} ms: "
+            f"median {median(times):.3f} s, worst {max(times):.3f} s, {silent} silent; "
+            f"{median(times) / on_wire:.2f} x the bytes' own {on_wire:.3f} s, "
+            f"{median(times) / at_best:.2f} x that with the packs' pauses",
+            flush=True,
+        )
+        if line.complaints:
+            print(line.complaints)
+        await bus.close()
+
+
+async def main(arguments: list[str]) -> None:
+    """Measure what was asked for, else everything."""
+    for argument in arguments or ("seplos", "2", "7"):
+        if argument != "seplos":
+            await measure_valence(float(argument) / 1000)
+            continue
+        for count in (1, 4, 16):
+            for turnaround in (0.025, 0.0):
+                await measure_seplos(count, turnaround)
+
+
 if __name__ == "__main__":
-    for number in sys.argv[1:] or ("2", "7"):
-        asyncio.run(measure(float(number) / 1000))
+    asyncio.run(main(sys.argv[1:]))

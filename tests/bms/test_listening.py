@@ -194,11 +194,12 @@ async def test_the_first_round_waits_for_the_packs_and_no_other(
     made = packs(3)
     line = await make_line(VirtualBank(made))
     listening = make_listening(line, *map(identity, made))
-    await listening.round()
-    assert readings(listening) == {one.address: expected(one) for one in made}
-    made[0].silent = made[1].silent = made[2].silent = True
     monkeypatch.setattr(listening_module, "PATIENCE", 30.0)
     async with asyncio.timeout(10.0):
+        await listening.round()
+        assert readings(listening) == {one.address: expected(one) for one in made}
+        for one in made:
+            one.silent = True
         await listening.round()
 
 

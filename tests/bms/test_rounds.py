@@ -786,8 +786,8 @@ async def test_a_pack_that_was_swapped_has_no_reading(
     # Whoever answers in time is recognised by its slow values at the latest.
     for _ in range(2):
         await rounds.round()
-    assert readings(rounds) == [None, *told(made[1])]
-    assert isinstance(rounds.batteries[0].error, WrongBattery)
+        assert readings(rounds) == [None, *told(made[1])]
+        assert isinstance(rounds.batteries[0].error, WrongBattery)
 
 
 async def test_after_the_first_frame_of_another_master_nothing_is_sent(
@@ -841,6 +841,23 @@ async def test_while_another_master_talks_what_is_heard_counts(
         await rounds.round()
     assert readings(rounds) == [None, None]
     assert line.bytes_received == before
+
+
+async def test_what_was_heard_does_not_outlive_the_port(
+    make_line: MakeLine, make_pack_rounds: Any, tmp_path_factory: Any
+) -> None:
+    link = tmp_path_factory.mktemp("by-id") / "adapter"
+    made = packs(1, 2)
+    line = await make_line(Intruder(made, interval=0.05), *made, link=link)
+    rounds = make_pack_rounds(line, *made, url=str(link))
+    await rounds.family.listen(0.2)
+    await rounds.round()
+    assert readings(rounds) == told(*made)
+    line.unplug()
+    await asyncio.sleep(0.02)
+    with pytest.raises(PortMissing):
+        await rounds.round()
+    assert readings(rounds) == [None, None]
 
 
 async def test_packs_are_asked_again_after_the_silence(

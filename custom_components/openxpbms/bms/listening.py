@@ -14,7 +14,7 @@ from .rounds import Battery
 from .seplos import HEARD_FOR, LINE
 
 # How long the first round waits for packs that are known, s.
-PATIENCE = 1.5
+PATIENCE = 2.0
 
 
 class Listening:

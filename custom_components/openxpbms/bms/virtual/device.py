@@ -49,7 +49,10 @@ class Device(Protocol):
 
 @runtime_checkable
 class Talker(Protocol):
-    """A device that also speaks unasked, every `interval` s with its own settings."""
+    """A device that also speaks unasked, with its own settings.
+
+    From one time to the next it is `interval` s, as it stands when it has spoken.
+    """
 
     interval: float
     settings: Settings

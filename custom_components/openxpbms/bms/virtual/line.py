@@ -1,8 +1,8 @@
 """A virtual RS485 line behind a pseudo-terminal, with the timing of a real one.
 
 Whatever opens the pseudo-terminal talks to the devices as through an adapter. Bytes
-take as long as their speed says, everyone hears everything, two who talk at a time
-garble each other, and what the client does wrong is remembered.
+take as long as their speed says, everyone hears the client, a client and a device that
+talk at a time garble each other, and what the client does wrong is remembered.
 
 Linux drops PARENB on a pseudo-terminal, but its other end sees the speed, CSTOPB,
 PARODD and CMSPAR that a client sets.
@@ -184,17 +184,16 @@ class VirtualLine:
         settings = self._settings()
         start = max(self._loop.time(), self._client_until)
         end = self._client_until = start + self._seconds(settings, len(data))
-        if garbled := start < self._answer_until:
-            self._complain("sent while an answer was due", data)
+        if start < self._answer_until:
             self._garbled_until = end
         if self.echo:
             self._pass_to_client(data, start, settings)
-        self._at(end, partial(self._left, data, settings, end, garbled=garbled))
+        self._at(end, partial(self._left, data, settings, end))
 
-    def _left(
-        self, data: bytes, settings: Settings, end: float, *, garbled: bool
-    ) -> None:
+    def _left(self, data: bytes, settings: Settings, end: float) -> None:
         """The last of these bytes went over the wire."""
+        if garbled := end <= self._garbled_until:
+            self._complain("sent while an answer was due", data)
         if self.strict and self._settings() != settings:
             self._complain("settings changed before these bytes had left", data)
             garbled = True
@@ -216,8 +215,7 @@ class VirtualLine:
         for device in self.devices:
             answer = device.hear(data, settings, now, lenient=not self.strict)
             if isinstance(answer, Answer):
-                end = self._say(answer, settings, now)
-                self._answer_until = max(self._answer_until, end)
+                self._say(answer, settings, now)
             taken = taken or bool(answer)
         return taken
 
@@ -232,12 +230,11 @@ class VirtualLine:
         self._burst = b""
 
     def _talk(self, talker: Talker) -> None:
-        now = self._loop.time()
-        self._schedule.at(now + talker.interval, partial(self._talk, talker))
-        for speech in talker.speak(now):
-            now = self._say(speech, talker.settings, now)
-        # Who sends in between garbles what is said, and is garbled.
-        self._answer_until = max(self._answer_until, now)
+        begun = end = self._loop.time()
+        for speech in talker.speak(begun):
+            end = self._say(speech, talker.settings, end)
+        again = max(begun + talker.interval, end)
+        self._schedule.at(again, partial(self._talk, talker))
 
     def _say(self, answer: Answer, settings: Settings, at: float) -> float:
         """Send what a device says from `at` on; return when its last byte is there."""
@@ -245,6 +242,9 @@ class VirtualLine:
         data = answer.data
         start = at + (answer.delay if self.real_time else 0.0)
         end = start + self._seconds(settings, len(data))
+        if start < self._client_until:
+            self._garbled_until = self._client_until
+        self._answer_until = max(self._answer_until, end)
         if chance.random() < faults.lost:
             return end
         if chance.random() < faults.noise:
@@ -262,12 +262,13 @@ class VirtualLine:
     def _pass_to_client(self, data: bytes, start: float, settings: Settings) -> None:
         for at in range(0, len(data), _CHUNK):
             chunk = data[at : at + _CHUNK]
-            due = start + self._seconds(settings, at + len(chunk))
-            self._at(due, partial(self._arrived, chunk, settings.baudrate, due))
+            begun = start + self._seconds(settings, at)
+            due = begun + self._seconds(settings, len(chunk))
+            self._at(due, partial(self._arrived, chunk, settings.baudrate, begun))
 
-    def _arrived(self, chunk: bytes, baudrate: int, due: float) -> None:
+    def _arrived(self, chunk: bytes, baudrate: int, begun: float) -> None:
         """A piece went over the wire and is in the adapter."""
-        if due <= self._garbled_until or self._settings().baudrate != baudrate:
+        if begun < self._garbled_until or self._settings().baudrate != baudrate:
             chunk = self._random.randbytes(len(chunk))
         self._held += chunk
         self._release()

@@ -1,4 +1,4 @@
-"""A demo bank that lives: it is charged and discharged, no two modules are alike."""
+"""Demo modules that live: charged and discharged, no two of them alike."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 import math
 import random
+from typing import Protocol
 
 from .valence import VirtualModule
 
@@ -40,13 +41,22 @@ def cell_voltage(soc: float, current: float) -> float:
     return rest + RESISTANCE * current
 
 
+class Battery(Protocol):
+    """What is moved of any battery."""
+
+    current: float
+    soc: float
+    cell_voltages: list[float]
+    cell_temperatures: list[float]
+
+
 @dataclass(slots=True)
-class Scenario:
-    """Moves a module's values on to the time it is asked at.
+class Cycle:
+    """Moves a battery's values on to the time it is asked at.
 
     `capacity` in Ah, `peak` current in A, `warmth` of the cells at rest in °C. Values
     are moved, not set: what somebody sets from outside has its lasting effect, but for
-    the current and the cells being bled, which follow from the rest.
+    the current and what follows from the rest.
     """
 
     capacity: float
@@ -56,36 +66,49 @@ class Scenario:
     _at: float = field(default=0.0, init=False)
     _level: float = field(default=0.0, init=False)
 
-    def __call__(self, module: VirtualModule, now: float) -> None:
-        """Move on to the time `now`, in s."""
+    def move(self, battery: Battery, now: float) -> float:
+        """Move on to the time `now`, in s; return what share of warming up is done."""
         if self._began is None:
             self._began = now - _FIRST
             self._at = _FIRST
-            self._level = cell_voltage(module.soc, 0.0)
+            self._level = cell_voltage(battery.soc, 0.0)
         before, self._at = self._at, now - self._began
-        module.current = self.peak * math.sin(_phase(self._at))
+        battery.current = self.peak * math.sin(_phase(self._at))
         charged = math.cos(_phase(before)) - math.cos(_phase(self._at))
         amp_hours = self.peak * PERIOD / (2 * math.pi) / 3600 * charged
-        soc = module.soc + 100 * amp_hours / self.capacity
-        module.soc = min(max(soc, 0.0), 100.0)
-        self._move_voltages(module)
-        self._move_temperatures(module, self._at - before)
+        soc = battery.soc + 100 * amp_hours / self.capacity
+        battery.soc = min(max(soc, 0.0), 100.0)
+        self._move_voltages(battery)
+        share = 1 - math.exp((before - self._at) / _SETTLING)
+        self._move_temperatures(battery, share)
+        return share
 
-    def _move_voltages(self, module: VirtualModule) -> None:
-        before, self._level = self._level, cell_voltage(module.soc, module.current)
-        cells = [volts + self._level - before for volts in module.cell_voltages]
-        bled = {n for n, volts in enumerate(cells, 1) if volts > min(cells) + _SPREAD}
-        module.cell_voltages = cells
-        module.balancing = bled if min(cells) > _BLED_ABOVE else set()
-
-    def _move_temperatures(self, module: VirtualModule, seconds: float) -> None:
-        share = 1 - math.exp(-seconds / _SETTLING)
-        warmth = self.warmth + 2 * (module.current / self.peak) ** 2
-        module.cell_temperatures = [
-            degrees + share * (warmth + 0.3 * number - degrees)
-            for number, degrees in enumerate(module.cell_temperatures)
+    def _move_voltages(self, battery: Battery) -> None:
+        before, self._level = self._level, cell_voltage(battery.soc, battery.current)
+        battery.cell_voltages = [
+            volts + self._level - before for volts in battery.cell_voltages
         ]
+
+    def _move_temperatures(self, battery: Battery, share: float) -> None:
+        warmth = self.warmth + 2 * (battery.current / self.peak) ** 2
+        battery.cell_temperatures = [
+            degrees + share * (warmth + 0.3 * number - degrees)
+            for number, degrees in enumerate(battery.cell_temperatures)
+        ]
+
+
+@dataclass(slots=True)
+class Scenario(Cycle):
+    """Moves a module on, which bleeds its high cells."""
+
+    def __call__(self, module: VirtualModule, now: float) -> None:
+        """Move on to the time `now`, in s."""
+        share = self.move(module, now)
+        warmth = self.warmth + 2 * (module.current / self.peak) ** 2
         module.pcb_temperature += share * (warmth + 4 - module.pcb_temperature)
+        cells = module.cell_voltages
+        bled = {n for n, volts in enumerate(cells, 1) if volts > min(cells) + _SPREAD}
+        module.balancing = bled if min(cells) > _BLED_ABOVE else set()
 
 
 def _phase(seconds: float) -> float:

@@ -6,7 +6,7 @@ more, so that a client cannot lean on its own mistakes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 import re
@@ -17,7 +17,8 @@ from .device import Answer, Settings
 BAUDRATE = 19200
 READ_COILS = 1
 READ_REGISTERS = 4
-REQUEST_LENGTH = 8
+WRITE_COILS = 15
+WRITE_REGISTERS = 16
 REFUSED = 0x80
 ILLEGAL_FUNCTION = 1
 ILLEGAL_ADDRESS = 2
@@ -30,9 +31,13 @@ SENSORS = 8
 # 0.0 °C, which also fills the place of a sensor that is missing.
 ZERO_CELSIUS = 2731
 COARSE_BOARD = 300
+# Bits of the state byte.
+DISCHARGE, CHARGE, STANDBY = 0x01, 0x02, 0x10
 FUNCTIONS = bytes.fromhex("FFFF3F017F2F9F0F636F")
+LINE = Settings(BAUDRATE, 10, ninth_bit=False)
 
-# SPA as a 200 A board leaves the factory, from 0x1300 on (dossier 2.4).
+# SPA as a 200 A board leaves the factory, from 0x1300 on (dossier 2.4); made into a
+# pack of 280 Ah for an inverter that speaks Pylon.
 _FACTORY = (
     *(4, 16, 5400, 5600, 5400, 5760, 4800, 4640, 4800, 4320),
     *(3400, 3500, 3400, 3650, 3100, 2900, 3100, 2700, 2000, 1000, 500),
@@ -60,11 +65,16 @@ class VirtualPack:
     """One pack; its values are in V, °C, A (positive while charging), Ah and %.
 
     Everything may be changed from outside at any time. `balancing` holds cell numbers
-    from 1. `coils` are further coils of PIC to be set, `registers` override raw words,
-    both by their number. `refuse` holds the first registers of tables that it does not
-    have, `short_pia` leaves the last register of PIA out. `flags` is the state byte,
-    None to follow the current. `turnaround` is how many s it takes to answer;
-    `before_answer` is called with the pack and the line's time in s.
+    from 1. `remaining_capacity` follows `soc` while it is None, `flags`, the state
+    byte, the current. `parameters` are raw words of SPA, but for the numbers of
+    sensors and cells and the capacities, which follow from the rest. `functions` are
+    the bytes of SFA, `clock_offset` is how far its clock is ahead.
+
+    `coils` are further coils of PIC to be set, `registers` override raw words, both by
+    their number. `refuse` holds the first registers or coils of tables that it does
+    not have, `short_pia` leaves the last register of PIA out. `turnaround` is how many
+    s it takes to answer; `before_answer` is called with the pack and the line's time
+    in s.
     """
 
     address: int = 0
@@ -124,7 +134,7 @@ class VirtualPack:
         self, data: bytes, settings: Settings, now: float, *, lenient: bool
     ) -> Answer | bool:
         """Answer, or complain; see `Device.hear`."""
-        if len(data) < REQUEST_LENGTH:
+        if len(data) < _length(data):
             return False
         if problem := _problem(data, settings, lenient=lenient):
             self._complain(problem)
@@ -133,24 +143,23 @@ class VirtualPack:
             return True
         if self.before_answer is not None:
             self.before_answer(self, now)
-        if self.silent:
-            return True
-        return Answer(self.reply(data), self.turnaround)
+        return self.silent or Answer(self.reply(data), self.turnaround)
 
     def reply(self, request: bytes) -> bytes:
         """Return the frame that answers a request, an exception where it must."""
         function = request[1]
         first, count = (int.from_bytes(request[at : at + 2]) for at in (2, 4))
-        code = self._refusal(function, first, count)
-        if code:
+        if code := self._refusal(function, first, count):
             return with_crc(bytes((self.address, function | REFUSED, code)))
         if function == READ_COILS:
             data = self._read_coils(first, count)
         else:
-            data = self._read_registers(first, count)
+            data = b"".join(word.to_bytes(2) for word in self.words(first, count))
         return with_crc(bytes((self.address, function, len(data))) + data)
 
     def _refusal(self, function: int, first: int, count: int) -> int:
+        """Return the code of an exception, 0 for none."""
+        # Nor does it let itself be written to, by 15 and 16.
         if function not in (READ_COILS, READ_REGISTERS):
             self._complain(f"function {function}")
             return ILLEGAL_FUNCTION
@@ -163,30 +172,24 @@ class VirtualPack:
         there = whose == function and table not in self.refuse
         return 0 if there and first + count <= table + size else ILLEGAL_ADDRESS
 
-    def _read_registers(self, first: int, count: int) -> bytes:
+    def words(self, first: int, count: int = 1) -> list[int]:
+        """Return raw words of one table, from the register `first` on."""
         table = first & 0xFF00
         words = dict(enumerate(_WORDS[table](self), table)) | self.registers
-        return b"".join(
-            (words[at] & 0xFFFF).to_bytes(2) for at in range(first, first + count)
-        )
+        return [words[at] & 0xFFFF for at in range(first, first + count)]
 
     def _read_coils(self, first: int, count: int) -> bytes:
         table = first & 0xFF00
         data = self.functions if table == SFA else self.states()
-        bits = [
-            data[at // 8] >> at % 8 & 1 for at in range(first - table, 8 * len(data))
-        ]
-        packed = bytearray((count + 7) // 8)
-        for at, bit in enumerate(bits[:count]):
-            packed[at // 8] |= bit << at % 8
-        return bytes(packed)
+        bits = int.from_bytes(data, "little") >> first - table & (1 << count) - 1
+        return bits.to_bytes((count + 7) // 8, "little")
 
     def states(self) -> bytes:
         """Return the 18 bytes of PIC."""
-        coils = {PIC + 0x30 + cell - 1 for cell in self.balancing} | self.coils
         flags = self.flags
         if flags is None:
-            flags = 2 if self.current > 0 else 1 if self.current < 0 else 0x10
+            [current] = self.words(PIA + 1)
+            flags = STANDBY if not current else DISCHARGE if current >> 15 else CHARGE
         data = bytearray(18)
         data[8] = flags
         data[15] = (
@@ -197,8 +200,8 @@ class VirtualPack:
             | self.newer_board << 6
         )
         data[16] = bool(self.balancing)
-        for coil in coils:
-            data[(coil - PIC) // 8] |= 1 << (coil - PIC) % 8
+        for coil in {PIC + 0x2F + cell for cell in self.balancing} | self.coils:
+            data[(coil - PIC) // 8] |= 1 << coil % 8
         return bytes(data)
 
     def _complain(self, problem: str) -> None:
@@ -206,12 +209,21 @@ class VirtualPack:
             self.complaints.append(problem)
 
 
+def _length(data: bytes) -> int:
+    """Return how many bytes a request has that begins with these."""
+    if len(data) > 6 and data[1] in (WRITE_COILS, WRITE_REGISTERS):
+        return 9 + data[6]
+    return 8
+
+
 def _problem(frame: bytes, settings: Settings, *, lenient: bool) -> str:
     """Return what is wrong with a request, empty if nothing is."""
     if settings.baudrate != BAUDRATE and not lenient:
         return f"request at {settings.baudrate} baud"
-    if settings.bits != 10 and not lenient:
+    if settings != LINE and not lenient:
         return f"request with {settings.bits} bits a byte"
+    if len(frame) > _length(frame):
+        return f"no request: {frame.hex(' ')}"
     if crc16(frame[:-2]) != int.from_bytes(frame[-2:], "little"):
         return "wrong CRC"
     return ""
@@ -228,20 +240,17 @@ def _millivolts(volts: float) -> int:
 def _pia(pack: VirtualPack) -> list[int]:
     cells = [_millivolts(volts) for volts in pack.cell_voltages[: pack.cells]]
     temperatures = [_kelvin(t) for t in pack.cell_temperatures[: pack.sensors]]
-    left = pack.remaining_capacity
-    if left is None:
-        left = pack.full_capacity * pack.soc / 100
     return [
         round(sum(cells) / 10),
         round(pack.current * (10 if pack.board >= COARSE_BOARD else 100)),
-        round(100 * left),
-        round(100 * pack.full_capacity),
+        *_capacities(pack),
         round(pack.lifetime.discharge / 10),
         round(10 * pack.soc),
         round(10 * pack.soh),
         pack.lifetime.cycles,
-        round(sum(cells) / len(cells)),
-        round(sum(temperatures) / len(temperatures)),
+        # It does not round, as captures show.
+        sum(cells) // len(cells),
+        sum(temperatures) // len(temperatures),
         max(cells),
         min(cells),
         max(temperatures),
@@ -251,6 +260,14 @@ def _pia(pack: VirtualPack) -> list[int]:
         pack.allowed_charge_current,
         1000,
     ]
+
+
+def _capacities(pack: VirtualPack) -> tuple[int, int]:
+    """Return what is left and what there is when it is full."""
+    left = pack.remaining_capacity
+    if left is None:
+        left = pack.full_capacity * pack.soc / 100
+    return round(100 * left), round(100 * pack.full_capacity)
 
 
 def _pib(pack: VirtualPack) -> list[int]:
@@ -267,16 +284,16 @@ def _pib(pack: VirtualPack) -> list[int]:
 
 
 def _spa(pack: VirtualPack) -> list[int]:
-    known = pack.parameters | {SPA: pack.sensors, SPA + 1: pack.cells}
-    return [known[at] for at in range(SPA, SPA + len(_FACTORY))]
+    left, full = _capacities(pack)
+    known = {SPA: pack.sensors, SPA + 1: pack.cells, 0x1359: full, 0x135A: left}
+    return [(pack.parameters | known)[at] for at in range(SPA, SPA + len(_FACTORY))]
 
 
 def _clock(pack: VirtualPack) -> list[int]:
     now = datetime.now().astimezone() + pack.clock_offset
-    year = now.year.to_bytes(2, "little")
-    return _words(
-        year + bytes((now.month, now.day, now.hour, now.minute, now.second, 0))
-    )
+    # The papers end in 0, captures in the seconds once more.
+    rest = (now.month, now.day, now.hour, now.minute, now.second, now.second)
+    return _words(now.year.to_bytes(2, "little") + bytes(rest))
 
 
 def _via(pack: VirtualPack) -> list[int]:
@@ -287,12 +304,16 @@ def _via(pack: VirtualPack) -> list[int]:
         (pack.serial, 30),
         (pack.pack_serial, 30),
     )
-    return _words(b"".join(text.encode().ljust(size, b"\0") for text, size in texts))
+    return _words(b"".join(_text(text, size) for text, size in texts))
 
 
-def _pct(pack: VirtualPack) -> list[int]:
-    texts = b"Pylon".ljust(32, b"\0") + b"Pylon_CAN".ljust(32, b"\0")
-    return [0, 500, *_words(texts), 0x3130, 0]
+def _pct(_pack: VirtualPack) -> list[int]:
+    texts = _text("Pylon", 32) + _text("Pylon CAN Protocol", 32) + _text("20", 2)
+    return [0, 500, *_words(texts), 0]
+
+
+def _text(text: str, size: int) -> bytes:
+    return text.encode("latin-1")[:size].ljust(size, b"\0")
 
 
 def _words(data: bytes) -> list[int]:
@@ -300,7 +321,7 @@ def _words(data: bytes) -> list[int]:
 
 
 # First register or coil: the function that reads it, and how many there are.
-_TABLES: Mapping[int, tuple[int, int]] = {
+_TABLES: dict[int, tuple[int, int]] = {
     PIA: (READ_REGISTERS, 18),
     PIB: (READ_REGISTERS, 26),
     PIC: (READ_COILS, 144),
@@ -310,7 +331,7 @@ _TABLES: Mapping[int, tuple[int, int]] = {
     VIA: (READ_REGISTERS, 51),
     PCT: (READ_REGISTERS, 36),
 }
-_WORDS: Mapping[int, Callable[[VirtualPack], list[int]]] = {
+_WORDS: dict[int, Callable[[VirtualPack], list[int]]] = {
     PIA: _pia,
     PIB: _pib,
     SPA: _spa,
@@ -318,6 +339,12 @@ _WORDS: Mapping[int, Callable[[VirtualPack], list[int]]] = {
     VIA: _via,
     PCT: _pct,
 }
+
+
+# Between frames and between bursts there is silence, s.
+_GAP = 0.002
+_REST = 0.04
+_PERIOD = 0.2
 
 
 def _polls(pack: VirtualPack) -> Iterator[tuple[bytes, bytes]]:
@@ -329,77 +356,69 @@ def _polls(pack: VirtualPack) -> Iterator[tuple[bytes, bytes]]:
         yield request, pack.reply(request)
 
 
-# Between frames on the wire, and between bursts, s.
-_GAP = 0.004
-_REST = 0.04
-_PERIOD = 0.2
+def _polled(packs: Iterable[VirtualPack]) -> Iterator[Answer]:
+    """Yield what is on the line while a master polls; a silent pack does not answer."""
+    for pack in packs:
+        for request, reply in _polls(pack):
+            yield Answer(request, _GAP)
+            if not pack.silent:
+                yield Answer(reply, _GAP)
+
+
+def _prepare(packs: Iterable[VirtualPack], now: float) -> None:
+    for pack in packs:
+        if pack.before_answer is not None:
+            pack.before_answer(pack, now)
 
 
 @dataclass(slots=True)
 class Intruder:
-    """A master that polls packs on a line which others may ask as well.
+    """A second master: it polls packs every `interval` s while it is `talking`.
 
-    It also says what the packs answer. `talking` switches it on and off.
+    It says itself what they answer, so that they need not be on its line.
     """
 
     packs: Sequence[VirtualPack]
     interval: float = _PERIOD
     talking: bool = True
-    settings: Settings = field(
-        default_factory=lambda: Settings(BAUDRATE, 10, ninth_bit=False)
-    )
+    settings: Settings = LINE
     complaints: list[str] = field(default_factory=list)
 
     def hear(
         self, data: bytes, settings: Settings, now: float, *, lenient: bool
-    ) -> Answer | bool:
+    ) -> bool:
         """Nobody asks a master; see `Device.hear`."""
         return False
 
     def speak(self, now: float) -> Iterable[Answer]:
-        """Poll all packs; a silent one does not answer."""
-        if self.talking:
-            for pack in self.packs:
-                yield from _poll(pack, now)
-
-
-def _poll(pack: VirtualPack, now: float) -> Iterator[Answer]:
-    if pack.before_answer is not None:
-        pack.before_answer(pack, now)
-    for request, reply in _polls(pack):
-        yield Answer(request, _GAP)
-        if not pack.silent:
-            yield Answer(reply, pack.turnaround)
+        """Poll all packs; see `Talker`."""
+        if not self.talking:
+            return []
+        _prepare(self.packs, now)
+        return _polled(self.packs)
 
 
 class VirtualBank:
     """Packs 1 to N in parallel, the first of which is master.
 
-    It polls the others and then sends its own three replies that nobody asked for.
-    Whoever else sends on this line is complained about.
+    It polls the others and then sends its own three replies that nobody asked for, as
+    was captured with two packs. Whoever else sends on this line is complained of.
     """
 
+    settings = LINE
+
     def __init__(self, packs: Sequence[VirtualPack]) -> None:
-        """Number the packs from 1."""
-        assert 2 <= len(packs) <= CELLS, "a bank has 2 to 16 packs"
+        """Number the packs from 1; there must be 2 to 16 of them."""
+        assert 2 <= len(packs) <= 16, "a bank has 2 to 16 packs"
         self.packs = list(packs)
         for number, pack in enumerate(self.packs, 1):
             pack.address = number
-        self.settings = Settings(BAUDRATE, 10, ninth_bit=False)
+        self.interval = _PERIOD
         self.complaints: list[str] = []
-
-    @property
-    def interval(self) -> float:
-        """About 200 ms, more where the burst itself takes longer."""
-        burst = sum(
-            answer.delay + self.settings.seconds(len(answer.data))
-            for answer in self._burst(None)
-        )
-        return max(_PERIOD, burst + _REST)
 
     def hear(
         self, data: bytes, settings: Settings, now: float, *, lenient: bool
-    ) -> Answer | bool:
+    ) -> bool:
         """Complain: there is a master already; see `Device.hear`."""
         problem = f"a second master: {data.hex(' ')}"
         if problem not in self.complaints:
@@ -407,20 +426,12 @@ class VirtualBank:
         return True
 
     def speak(self, now: float) -> Iterable[Answer]:
-        """Poll packs 2 to N, then tell of the master itself."""
-        return self._burst(now)
-
-    def _burst(self, now: float | None) -> Iterator[Answer]:
+        """Poll packs 2 to N, then tell of the master itself; see `Talker`."""
+        _prepare(self.packs, now)
         master, *others = self.packs
-        for pack in others:
-            if now is not None and pack.before_answer is not None:
-                pack.before_answer(pack, now)
-            for request, reply in _polls(pack):
-                yield Answer(request, _GAP)
-                if not pack.silent:
-                    yield Answer(reply, _GAP)
-        if now is not None and master.before_answer is not None:
-            master.before_answer(master, now)
+        burst = list(_polled(others))
         if not master.silent:
-            for _, reply in _polls(master):
-                yield Answer(reply, _GAP)
+            burst += (Answer(reply, _GAP) for _, reply in _polls(master))
+        seconds = sum(said.delay + LINE.seconds(len(said.data)) for said in burst)
+        self.interval = max(_PERIOD, seconds + _REST)
+        return burst
