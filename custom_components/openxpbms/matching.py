@@ -23,8 +23,13 @@ class Matching:
 
     def __post_init__(self) -> None:
         """Serial numbers tell for certain; so do addresses where all are the same."""
-        if {b.address for b in self.known} == {pack.address for pack in self.now}:
-            self.chosen = {battery.address: battery.address for battery in self.known}
+        there = {pack.address: pack for pack in self.now}
+        if {battery.address for battery in self.known} == there.keys():
+            self.chosen = {
+                battery.address: battery.address
+                for battery in self.known
+                if not _differ(battery, there[battery.address])
+            }
         by_serial = {pack.serial: pack.address for pack in self.now if pack.serial}
         for battery in self.known:
             if battery.serial in by_serial:
@@ -62,3 +67,8 @@ def _kept(battery: Identity, pack: Identity, key: str) -> Identity:
         return replace(pack, key=key)
     # Only heard now: nothing but its number and what it counts is known anew.
     return replace(battery, address=pack.address, key=key)
+
+
+def _differ(battery: Identity, pack: Identity) -> bool:
+    """Whether two serial numbers say that these are not the same."""
+    return None not in (battery.serial, pack.serial) and battery.serial != pack.serial

@@ -488,6 +488,43 @@ async def test_a_bank_moves_to_another_port(
     assert new.bytes_received == 0
 
 
+async def test_a_bank_that_is_heard_whole_moves_at_once(
+    hass: HomeAssistant, make_line: MakeLine
+) -> None:
+    old = await make_line()
+    new = await make_line(VirtualBank([VirtualPack(1), VirtualPack(2)]))
+    known = [pack_identity(number, None) for number in (1, 2)]
+    entry = await seplos_entry(hass, old.path, *known, mode="listen")
+    result = await entry.start_reconfigure_flow(hass)
+    result = await go_on(hass, result, {"next_step_id": "new_port"})
+    with patch("custom_components.openxpbms.search.LISTEN", 0.6):
+        result = await go_on(hass, result, {"device": new.path})
+    assert result["reason"] == "reconfigure_successful"
+    await hass.async_block_till_done()
+    assert entry.data["device"] == new.path
+
+
+async def test_nothing_can_be_overheard_by_an_entry_that_is_not_loaded(
+    hass: HomeAssistant,
+    make_line: MakeLine,
+    hass_client: ClientSessionGenerator,
+) -> None:
+    assert await async_setup_component(hass, "repairs", {})
+    pack = VirtualPack(0, serial="A1")
+    line = await make_line(pack, Intruder([pack]))
+    with patch("custom_components.openxpbms.bms.bus.LISTEN", 0.6):
+        entry = await seplos_entry(hass, line.path, pack_identity(0, "A1"))
+    assert await hass.config_entries.async_unload(entry.entry_id)
+    result = await entry.start_reconfigure_flow(hass)
+    result = await go_on(hass, result, {"next_step_id": "listen_instead"})
+    assert result["reason"] == "not_loaded"
+    client = await hass_client()
+    issue_id = f"bank_heard_{entry.entry_id}"
+    [menu] = await fix(client, issue_id)
+    assert menu["menu_options"] == ["ask"]
+    assert line.bytes_received == 0
+
+
 async def test_more_packs_are_searched_on_the_running_bus(
     hass: HomeAssistant, make_line: MakeLine
 ) -> None:
