@@ -9,6 +9,10 @@ from typing import Protocol
 from .bus import Bus, Heard
 from .reading import History, Identity, Reading, Settings
 
+# How long batteries that sleep stay awake for certain after a wake-up or a question,
+# s: polling every 10 s keeps Valence modules awake (SKT); no source tells the time-out.
+AWAKE = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:

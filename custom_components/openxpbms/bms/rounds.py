@@ -9,7 +9,7 @@ import time
 
 from .bus import Bus
 from .errors import AnswerError, BusError, DoubtfulAnswer, ForeignMaster
-from .family import Family
+from .family import AWAKE, Family
 from .reading import History, Identity, Reading, Settings
 
 SLOWLY = 600.0
@@ -20,8 +20,6 @@ RARE = 10.0
 # question that stays unanswered takes beyond the time for its answer.
 ROUND_LIMIT = 0.95
 ANSWER_MARGIN = 0.02
-# A wake-up is not repeated sooner than batteries may fall asleep again, s.
-AWAKE = 10.0
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from dataclasses import replace
 import time
 from typing import Any
 
-from .bank import Bank
+from .bank import MODEL, Bank
 from .bus import Bus, Heard
 from .errors import (
     AnswerError,
@@ -53,7 +53,6 @@ from .seplos_tables import (
 LINE = Line(19200)
 # A lone pack is 0; those of a bank are 1 to 16.
 ADDRESSES = range(17)
-MODEL = "Seplos V3"
 # What was heard of a pack counts no longer than this, s.
 HEARD_FOR = 10.0
 
@@ -71,8 +70,9 @@ class Seplos:
         self._short_pia: set[int] = set()
         # Packs that have shown their serial number since they answered last.
         self._recognised: set[int] = set()
-        self._bank = Bank(divisor=divisor)
-        bus.on_heard = self._bank.take
+        # Whatever is heard of packs that another master asks.
+        self.bank = Bank(divisor=divisor)
+        bus.on_heard = self.bank.take
 
     async def open(self) -> None:
         """Open the bus unless it is open. Raises a PortError or ForeignMaster."""
@@ -83,11 +83,6 @@ class Seplos:
     ) -> Heard:
         """Only listen, see `Bus.listen`."""
         return await self.bus.listen(LINE, seconds, progress)
-
-    @property
-    def bank(self) -> Bank:
-        """Whatever is heard of packs that another master asks."""
-        return self._bank
 
     @property
     def asleep(self) -> bool:
@@ -189,7 +184,7 @@ class Seplos:
 
         What is known of the pack counts more than what listening tells of it.
         """
-        pack = self._bank.packs.get(identity.address)
+        pack = self.bank.packs.get(identity.address)
         if pack is None or pack.read_at is None:
             return None
         if time.monotonic() - pack.read_at > HEARD_FOR:

@@ -27,7 +27,7 @@ from .errors import (
     UnsupportedLine,
     WrongBattery,
 )
-from .family import ScanResult
+from .family import AWAKE, ScanResult
 from .frame import READ_HOLDING, Request
 from .port import Line, changes_speed, shown
 from .reading import Alarm, Group, History, Identity, Reading
@@ -41,8 +41,6 @@ READ_BAUDRATE = 115200
 # U-BMS flags go up to 55 modules.
 ADDRESSES = range(1, 56)
 CELL_COUNTS = (4, 6)
-# Polling every 10 s keeps modules awake (SKT); no source tells the time-out itself.
-AWAKE = 10.0
 WAKE_PAUSES = (0.5, 1.0)
 
 
