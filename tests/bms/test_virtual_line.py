@@ -158,7 +158,7 @@ async def test_devices_hear_how_the_bytes_were_sent(
     line = await line_of(parrot)
     with Client(line.path, 9600, **settings) as client:
         client.send(b"ping")
-        await client.silence(0.01)
+        await client.receive(20)
     assert parrot.heard == [(b"ping", Settings(9600, bits, ninth_bit))]
 
 
