@@ -69,6 +69,8 @@ class Bank:
         """
         self.packs: dict[int, HeardPack] = {}
         self.on_reading: Callable[[HeardPack], None] | None = None
+        # Told of every part of a Reading of a known pack the moment it is heard.
+        self.on_part: Callable[[Identity, Reading], None] | None = None
         self._known = {identity.address: identity for identity in known}
         self._board = board
         self._divisor = divisor
@@ -103,6 +105,7 @@ class Bank:
         now = self._clock()
         parts = self._parts.setdefault(address, {})
         parts[name] = values, now
+        self._tell(address, values)
         if len(parts) < len(set(_PARTS.values())):
             return
         oldest = min(at for _, at in parts.values())
@@ -110,6 +113,15 @@ class Bank:
             together = {k: v for part, _ in parts.values() for k, v in part.items()}
             parts.clear()
             self._read(address, together, oldest)
+
+    def _tell(self, address: int, values: dict[str, Any]) -> None:
+        pack = self.packs.get(address)
+        identity = pack.identity if pack else self._known.get(address)
+        if self.on_part and identity and identity.cells:
+            part = make_reading(
+                values, identity, divisor=self._divisor, guess_sensors=True
+            )
+            self.on_part(identity, part)
 
     def _read(self, address: int, values: dict[str, Any], read_at: float) -> None:
         cells = count_cells(values["voltage"], values["mean_cell_reported"])

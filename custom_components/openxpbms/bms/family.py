@@ -26,6 +26,8 @@ class Family(Protocol):
     """The batteries of one kind on one bus."""
 
     bus: Bus
+    # Told of every part of a Reading the moment it arrives, the other fields None.
+    on_part: Callable[[Identity, Reading], None] | None
 
     async def open(self) -> None:
         """Open the bus unless it is open. Raises a PortError or ForeignMaster."""
@@ -51,8 +53,11 @@ class Family(Protocol):
     async def read_slow(self, identity: Identity) -> History | Settings:
         """Read what changes slowly; what does not answer stays None."""
 
-    def heard(self, identity: Identity) -> Reading | None:
-        """Return what was heard of a battery while another master asks it."""
+    def heard(self, identity: Identity) -> tuple[Reading, float] | None:
+        """Return what was heard of a battery while another master asks it.
+
+        With the monotonic s at which it was heard.
+        """
 
     async def identify(self, address: int) -> Identity:
         """Ask a battery who it is. Raises an AnswerError."""

@@ -9,8 +9,8 @@ import time
 from .bank import Bank, HeardPack
 from .bus import Bus
 from .errors import BusError, Unheard
-from .reading import Identity
-from .rounds import Battery
+from .reading import Identity, Reading
+from .rounds import Battery, OnReading
 from .seplos import HEARD_FOR, LINE
 
 # How long the first round waits for packs that are known, s.
@@ -35,27 +35,39 @@ class Listening:
         self.bus = bus
         self.batteries = [Battery(identity) for identity in identities]
         self.on_new: Callable[[Battery], None] | None = None
+        self.on_reading: OnReading | None = None
         known = [battery.identity for battery in self.batteries]
         self.bank = Bank(known, board=board, divisor=divisor)
         self.bank.on_reading = self._heard
+        self.bank.on_part = self._part
         self._since: float | None = None
         self._progress = asyncio.Event()
         bus.on_heard = self.bank.take
 
     def _heard(self, pack: HeardPack) -> None:
-        battery = next(
-            (b for b in self.batteries if b.identity.address == pack.identity.address),
-            None,
-        )
+        battery = self._battery(pack.identity)
         new = battery is None
         if battery is None:
             battery = Battery(pack.identity)
             self.batteries.append(battery)
         assert pack.reading is not None
-        battery.heard(pack.reading)
+        assert pack.read_at is not None
+        battery.heard(pack.reading, pack.read_at)
         self._progress.set()
         if new and self.on_new:
             self.on_new(battery)
+        if self.on_reading:
+            self.on_reading(battery, pack.reading, pack.read_at, part=False)
+
+    def _battery(self, identity: Identity) -> Battery | None:
+        same = (b for b in self.batteries if b.identity.address == identity.address)
+        return next(same, None)
+
+    def _part(self, identity: Identity, part: Reading) -> None:
+        """Tell of a part of a reading, which may already be dangerous."""
+        battery = self._battery(identity)
+        if battery and self.on_reading:
+            self.on_reading(battery, part, time.monotonic(), part=True)
 
     async def round(self) -> None:
         """Keep the port open and let go of what has not been heard for a while.

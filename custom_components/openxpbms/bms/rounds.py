@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 import time
+from typing import Protocol
 
 from .bus import Bus
 from .errors import AnswerError, BusError, DoubtfulAnswer, ForeignMaster
@@ -45,9 +46,9 @@ class Battery:
         """Whether it did not answer when it was last asked."""
         return self.silent_since is not None
 
-    def heard(self, reading: Reading) -> None:
-        """Take a whole reading."""
-        self.reading, self.read_at = reading, time.monotonic()
+    def heard(self, reading: Reading, at: float) -> None:
+        """Take a whole reading that came `at` monotonic s."""
+        self.reading, self.read_at = reading, at
         self.error = self.silent_since = None
         self.tries = 0
 
@@ -71,6 +72,15 @@ class Battery:
         self.ask_from = now if eager else now + RARE
 
 
+class OnReading(Protocol):
+    """What is told of every reading, and of every part of one, the moment it comes."""
+
+    def __call__(
+        self, battery: Battery, reading: Reading, at: float, *, part: bool
+    ) -> None:
+        """Take it; `at` is in monotonic s."""
+
+
 class Rounds:
     """Reads all batteries of a bus, again and again."""
 
@@ -78,6 +88,8 @@ class Rounds:
         """Begin with every battery unread."""
         self.family = family
         self.batteries = [Battery(identity) for identity in identities]
+        self.on_reading: OnReading | None = None
+        family.on_part = self._part
         self._woken_at = 0.0
         self._woken_now = False  # in this round, for a silent battery
         self._interrupted = False
@@ -115,14 +127,28 @@ class Rounds:
     def _overhear(self, err: BusError) -> bool:
         """Whether any battery has a reading although nothing may be sent."""
         for battery in self.batteries:
-            reading = None
+            heard = None
             if isinstance(err, ForeignMaster):
-                reading = self.family.heard(battery.identity)
-            if reading is None:
+                heard = self.family.heard(battery.identity)
+            if heard is None:
                 battery.lost(err)
-            else:
-                battery.heard(reading)
+            elif heard[1] != battery.read_at or battery.reading is None:
+                self._heard(battery, *heard)
         return any(battery.reading is not None for battery in self.batteries)
+
+    def _heard(self, battery: Battery, reading: Reading, at: float) -> None:
+        battery.heard(reading, at)
+        if self.on_reading:
+            self.on_reading(battery, reading, at, part=False)
+
+    def _part(self, identity: Identity, part: Reading) -> None:
+        """Tell of a part of a reading, which may already be dangerous."""
+        for battery in self.batteries:
+            known = battery.identity
+            if (known.address, known.cells) == (identity.address, identity.cells):
+                if self.on_reading:
+                    self.on_reading(battery, part, time.monotonic(), part=True)
+                return
 
     def _begin_anew(self) -> None:
         """After the whole bus was away nobody's silence means anything."""
@@ -143,7 +169,8 @@ class Rounds:
 
     async def _read(self, battery: Battery) -> None:
         try:
-            battery.heard(await self.family.read(battery.identity))
+            reading = await self.family.read(battery.identity)
+            self._heard(battery, reading, time.monotonic())
         except AnswerError as err:
             battery.lost(err)
             battery.tries += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 import time
 from typing import Any
 
@@ -66,12 +67,14 @@ class Seplos:
     def __init__(self, bus: Bus, *, divisor: int | None = None) -> None:
         """Use `bus`, which is opened by `open`."""
         self.bus = bus
+        self.on_part: Callable[[Identity, Reading], None] | None = None
         self._divisor = divisor
         self._short_pia: set[int] = set()
         # Packs that have shown their serial number since they answered last.
         self._recognised: set[int] = set()
         # Whatever is heard of packs that another master asks.
         self.bank = Bank(divisor=divisor)
+        self.bank.on_part = self._tell
         bus.on_heard = self.bank.take
 
     async def open(self) -> None:
@@ -119,14 +122,23 @@ class Seplos:
         try:
             if address not in self._recognised:
                 await self._recognise(identity)
-            values = await self._pia(address)
-            for table in (PIB, PIC):
-                values |= await self._ask(address, table)
+            values: dict[str, Any] = {}
+            for table in (PIA, PIB, PIC):
+                asking = self._pia if table is PIA else partial(self._ask, table=table)
+                told = await asking(address)
+                self._tell(
+                    identity, make_reading(told, identity, divisor=self._divisor)
+                )
+                values |= told
         except BusError:
             # Somebody may have put another pack in its place meanwhile.
             self._recognised.discard(address)
             raise
         return make_reading(values, identity, divisor=self._divisor)
+
+    def _tell(self, identity: Identity, part: Reading) -> None:
+        if self.on_part:
+            self.on_part(identity, part)
 
     async def _pia(self, address: int) -> dict[str, Any]:
         if address not in self._short_pia:
@@ -179,8 +191,8 @@ class Seplos:
         values: dict[str, Any] = decode(PARAMETERS, SPA.block, reply.data)
         return values
 
-    def heard(self, identity: Identity) -> Reading | None:
-        """Return what was heard of a pack lately while another master asks it.
+    def heard(self, identity: Identity) -> tuple[Reading, float] | None:
+        """Return what was heard lately of a pack that another master asks, and when.
 
         What is known of the pack counts more than what listening tells of it.
         """
@@ -196,12 +208,13 @@ class Seplos:
         )
         if who.cells != pack.identity.cells:
             return None
-        return make_reading(
+        reading = make_reading(
             pack.values,
             who,
             divisor=self._divisor,
             guess_sensors=identity.sensors is None,
         )
+        return reading, pack.read_at
 
     async def identify(self, address: int) -> Identity:
         """Ask a pack who it is. Raises an AnswerError."""

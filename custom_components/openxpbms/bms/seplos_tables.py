@@ -362,6 +362,23 @@ def is_pib(data: bytes) -> bool:
     )
 
 
+_PLAIN = (
+    "voltage",
+    "soc",
+    "soh",
+    "cycles",
+    "remaining_capacity",
+    "full_capacity",
+    "total_discharge",
+    "allowed_charge_current",
+    "allowed_discharge_current",
+    "mosfet_temperature",
+    "ambient_temperature",
+    "highest_cell_reported",
+    "lowest_cell_reported",
+)
+
+
 def make_reading(
     values: Mapping[str, Any],
     identity: Identity,
@@ -369,36 +386,26 @@ def make_reading(
     divisor: int | None = None,
     guess_sensors: bool = False,
 ) -> Reading:
-    """Return the Reading of the values of PIA, PIB and PIC.
+    """Return the Reading of the values of PIA, PIB and PIC, or of a part of them.
 
     `divisor` are the counts of 1 A where the board's name does not tell them. With
     `guess_sensors` a sensor at exactly 0.0 °C counts as missing, unless the pack's own
     lowest or highest says so too; else the first `identity.sensors` are fitted.
     """
-    counts = divisor or current_divisor(identity.board)
-    temperatures = values["cell_temperatures"][: identity.sensors or USUAL_SENSORS]
-    reported = (
-        values["lowest_temperature_reported"],
-        values["highest_temperature_reported"],
-    )
-    if guess_sensors and 0.0 not in reported:
-        temperatures = tuple(celsius or None for celsius in temperatures)
-    return Reading(
-        voltage=values["voltage"],
-        current=values["current_counts"] / counts,
-        soc=values["soc"],
-        soh=values["soh"],
-        cycles=values["cycles"],
-        remaining_capacity=values["remaining_capacity"],
-        full_capacity=values["full_capacity"],
-        total_discharge=values["total_discharge"],
-        allowed_charge_current=values["allowed_charge_current"],
-        allowed_discharge_current=values["allowed_discharge_current"],
-        cell_voltages=values["cell_voltages"][: identity.cells or CELLS],
-        cell_temperatures=temperatures,
-        mosfet_temperature=values["mosfet_temperature"],
-        ambient_temperature=values["ambient_temperature"],
-        highest_cell_reported=values["highest_cell_reported"],
-        lowest_cell_reported=values["lowest_cell_reported"],
-        **coil_values(values["coils"]),
-    )
+    known = {name: values[name] for name in _PLAIN if name in values}
+    if "current_counts" in values:
+        counts = divisor or current_divisor(identity.board)
+        known["current"] = values["current_counts"] / counts
+    if "cell_voltages" in values:
+        known["cell_voltages"] = values["cell_voltages"][: identity.cells or CELLS]
+        temperatures = values["cell_temperatures"][: identity.sensors or USUAL_SENSORS]
+        reported = (
+            values.get("lowest_temperature_reported"),
+            values.get("highest_temperature_reported"),
+        )
+        if guess_sensors and 0.0 not in reported:
+            temperatures = tuple(celsius or None for celsius in temperatures)
+        known["cell_temperatures"] = temperatures
+    if "coils" in values:
+        known |= coil_values(values["coils"])
+    return Reading(**known)

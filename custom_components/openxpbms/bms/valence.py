@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 import time
 from typing import Any
@@ -204,6 +204,15 @@ def detect_cells(
     return 6 if plausible(voltages[4:]) else 4
 
 
+_PLAIN = (
+    "voltage",
+    "pcb_temperature",
+    "highest_cell_reported",
+    "lowest_cell_reported",
+    "status",
+)
+
+
 def make_reading(
     values: dict[str, Value], cells: int, *, inverted: bool = False
 ) -> Reading:
@@ -213,25 +222,34 @@ def make_reading(
     RS485 is not settled, dossier 3.7).
     """
     value: dict[str, Any] = dict(values)
-    status = value["status"]
-    balancing = balancing_cells(value["banks"], cells)
-    soc = value.get("soc_tenths", round(value["soc"], 1))
-    return Reading(
-        voltage=value["voltage"],
-        # 0 minus, so that no current is 0.0 and not -0.0
-        current=value["current"] if inverted else 0 - value["current"],
-        soc=soc,
-        cell_voltages=value["cell_voltages"][:cells],
-        cell_temperatures=value["cell_temperatures"][:cells],
-        pcb_temperature=value["pcb_temperature"],
-        highest_cell_reported=value["highest_cell_reported"],
-        lowest_cell_reported=value["lowest_cell_reported"],
+    part = make_part(values, cells, inverted=inverted)
+    status, balancing = value["status"], balancing_cells(value["banks"], cells)
+    return replace(
+        part,
+        soc=value.get("soc_tenths", part.soc),
         balancing=balancing,
         # Revision 1 leaves the bit at 0 while it balances (D80).
         balancing_active=bool(balancing or status >> BALANCING_BIT & 1),
-        status=status,
-        alarms=active_alarms(status),
     )
+
+
+def make_part(
+    values: dict[str, Value], cells: int, *, inverted: bool = False
+) -> Reading:
+    """Return what some of the live registers tell by themselves."""
+    value: dict[str, Any] = dict(values)
+    known = {name: value[name] for name in _PLAIN if name in value}
+    for name in ("cell_voltages", "cell_temperatures"):
+        if name in value:
+            known[name] = value[name][:cells]
+    if "current" in value:
+        # 0 minus, so that no current is 0.0 and not -0.0
+        known["current"] = value["current"] if inverted else 0 - value["current"]
+    if "soc" in value:
+        known["soc"] = round(value["soc"], 1)
+    if "status" in value:
+        known["alarms"] = active_alarms(value["status"])
+    return Reading(**known)
 
 
 def make_history(values: dict[str, Value]) -> History:
@@ -263,6 +281,7 @@ class Valence:
     ) -> None:
         """Use `bus`, which is opened by `open`."""
         self.bus = bus
+        self.on_part: Callable[[Identity, Reading], None] | None = None
         self.mode = mode
         self.inverted = inverted
         self._forced = forced
@@ -319,9 +338,8 @@ class Valence:
         """
         return WAKE_PAUSES[0] if tries <= 2 else WAKE_PAUSES[1]
 
-    def heard(self, identity: Identity) -> Reading | None:
+    def heard(self, identity: Identity) -> None:
         """Nothing: what another master asks is not understood."""
-        return None
 
     async def _ask(self, address: int, block: Block) -> bytes:
         reply = await self.bus.exchange(
@@ -346,14 +364,23 @@ class Valence:
         number is another one; then there is no Reading at all.
         """
         address = identity.address
-        values = await self._values(address, (SUMMARY,))
-        self._check_serial(identity, values)
-        values |= await self._values(address, LIVE[1:])
+        values: dict[str, Value] = {}
+        for block in LIVE:
+            told = await self._values(address, (block,))
+            if block is SUMMARY:
+                self._check_serial(identity, told)
+            self._tell(identity, told)
+            values |= told
         if identity.revision != 1:
             values |= await self._events(address)
         return make_reading(
             values, identity.cells or CELL_COUNTS[0], inverted=self.inverted
         )
+
+    def _tell(self, identity: Identity, values: dict[str, Value]) -> None:
+        if self.on_part:
+            cells = identity.cells or CELL_COUNTS[0]
+            self.on_part(identity, make_part(values, cells, inverted=self.inverted))
 
     def _check_serial(self, identity: Identity, values: dict[str, Value]) -> None:
         serial = _serial(values, identity.revision or 2)
