@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import CONF_DEVICE, EVENT_HOMEASSISTANT_STOP, Platform
+from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import issue_registry as ir
 
@@ -19,11 +20,30 @@ from .coordinator import (
     OpenXPBMSConfigEntry,
     OpenXPBMSCoordinator,
 )
+from .guard import ISSUE_NOT_ARMED, ISSUE_RELAY_FAULT, ISSUE_STATE_LOST
+from .release import async_forget, async_let_go
+from .services import async_setup_services
 
 if TYPE_CHECKING:
     from homeassistant.core import Event, HomeAssistant
+    from homeassistant.helpers.typing import ConfigType
 
-PLATFORMS = [Platform.BINARY_SENSOR, Platform.SENSOR]
+PLATFORMS = [
+    Platform.BINARY_SENSOR,
+    Platform.BUTTON,
+    Platform.EVENT,
+    Platform.SELECT,
+    Platform.SENSOR,
+    Platform.SWITCH,
+]
+# Nothing to configure in YAML.
+CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
+
+
+async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
+    """Offer the actions, whether or not a bus is set up."""
+    async_setup_services(hass)
+    return True
 
 
 async def async_setup_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -> bool:
@@ -53,6 +73,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) ->
     # What it told may have been put right in the options: it is watched anew.
     ir.async_delete_issue(hass, DOMAIN, coordinator.issue_id(ISSUE_CURRENT_SIGN))
     entry.runtime_data = coordinator
+    await coordinator.guard.start()
+    entry.async_on_unload(coordinator.guard.stop)
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
     entry.async_create_background_task(
         hass, coordinator.async_refresh(), f"{entry.title} first round"
@@ -61,13 +83,30 @@ async def async_setup_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) ->
 
 
 async def async_unload_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -> bool:
-    """Let go of a bus; the port is closed behind the entities."""
-    return await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
+    """Let go of a bus; the port is closed behind the entities.
+
+    One that is disabled is not guarded any more, one that is reloaded soon is again.
+    """
+    if not await hass.config_entries.async_unload_platforms(entry, PLATFORMS):
+        return False
+    if entry.disabled_by:
+        entry.runtime_data.guard.stop()
+        await async_let_go(hass, entry)
+    return True
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -> None:
-    """Take an entry's repair issues with it."""
-    for kind in (ISSUE_FOREIGN_MASTER, ISSUE_BANK_HEARD, ISSUE_CURRENT_SIGN):
+    """Open an entry's relays, and take its issues and what was kept with it."""
+    await async_let_go(hass, entry)
+    await async_forget(hass, entry)
+    for kind in (
+        ISSUE_FOREIGN_MASTER,
+        ISSUE_BANK_HEARD,
+        ISSUE_CURRENT_SIGN,
+        ISSUE_NOT_ARMED,
+        ISSUE_RELAY_FAULT,
+        ISSUE_STATE_LOST,
+    ):
         ir.async_delete_issue(hass, DOMAIN, f"{kind}_{entry.entry_id}")
 
 

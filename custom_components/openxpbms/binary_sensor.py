@@ -18,6 +18,7 @@ from .bms.reading import Group, Level
 from .bms.seplos_tables import ALARMS
 from .const import FAMILY_SEPLOS
 from .entity import BatteryEntity
+from .protection_sensor import protection_sensors
 
 if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant
@@ -117,7 +118,10 @@ async def async_setup_entry(
     @callback
     def add(battery: Battery) -> None:
         async_add_entities(_binary_sensors(coordinator, battery))
+        watched = coordinator.guard.of(battery)
+        async_add_entities(protection_sensors(coordinator, watched))
 
+    async_add_entities(protection_sensors(coordinator, None))
     entry.async_on_unload(coordinator.async_follow(add))
 
 

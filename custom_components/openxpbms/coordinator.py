@@ -23,15 +23,15 @@ from .const import (
     CONF_BOARD,
     CONF_CURRENT_CONFIRMED,
     CONF_FAMILY,
-    CONF_INTERVAL,
     CONF_MODE,
-    DEFAULT_INTERVAL,
     DOMAIN,
     FAMILY_SEPLOS,
     FAMILY_VALENCE,
     MODE_ASK,
 )
 from .families import current_divisor, make_bus, make_family
+from .guard import Guard
+from .guard_options import interval_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,9 +67,7 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
             _LOGGER,
             config_entry=entry,
             name=entry.title,
-            update_interval=timedelta(
-                seconds=options.get(CONF_INTERVAL, DEFAULT_INTERVAL)
-            ),
+            update_interval=timedelta(seconds=interval_of(options)),
         )
         self.family_name: str = entry.data[CONF_FAMILY]
         self.asks = entry.data.get(CONF_MODE, MODE_ASK) == MODE_ASK
@@ -90,9 +88,10 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
             )
             self.rounds.on_new = self._appeared
         self.keys = keys(entry)
+        self.guard = Guard(hass, entry, self)
         self.bus_device_id = ""
         # At a slow pace two rounds must still join.
-        gap = max(GAP, 3 * options.get(CONF_INTERVAL, DEFAULT_INTERVAL))
+        gap = max(GAP, 3 * interval_of(options))
         self._signs = {battery.identity.address: SignWatch(gap) for battery in self}
         self._followers: list[Callable[[Battery], None]] = []
         self._told_silent: set[int] = set()

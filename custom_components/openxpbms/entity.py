@@ -9,14 +9,13 @@ from homeassistant.core import callback
 from homeassistant.helpers.device_registry import DeviceInfo
 from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
-from .bms.bank import MODEL
 from .const import DOMAIN, FAMILY_SEPLOS, FAMILY_VALENCE
 from .coordinator import OpenXPBMSCoordinator
+from .words import device_name
 
 if TYPE_CHECKING:
     from homeassistant.helpers.entity import EntityDescription
 
-    from .bms.reading import Identity
     from .bms.rounds import Battery
 
 MANUFACTURERS = {FAMILY_SEPLOS: "Seplos", FAMILY_VALENCE: "Valence"}
@@ -38,20 +37,8 @@ class BatteryEntity(CoordinatorEntity[OpenXPBMSCoordinator]):
         self.entity_description = description
         self.battery = battery
         key = coordinator.key_of(battery)
-        identity = battery.identity
         self._attr_unique_id = f"{key}_{description.key}"
-        self._attr_device_info = DeviceInfo(
-            identifiers={(DOMAIN, key)},
-            manufacturer=MANUFACTURERS[coordinator.family_name],
-            model=identity.model,
-            name=_device_name(coordinator.family_name, identity),
-            serial_number=identity.serial,
-            hw_version=None
-            if identity.revision is None
-            else f"Rev {identity.revision}",
-            sw_version=identity.firmware,
-            via_device_id=coordinator.bus_device_id,
-        )
+        self._attr_device_info = battery_device(coordinator, battery)
         self._written: tuple[Any, ...] | None = None
 
     @abstractmethod
@@ -71,8 +58,16 @@ class BatteryEntity(CoordinatorEntity[OpenXPBMSCoordinator]):
             super()._handle_coordinator_update()
 
 
-def _device_name(family: str, identity: Identity) -> str:
-    # A bank tells no more of its packs than their numbers.
-    if family == FAMILY_SEPLOS and identity.serial is None:
-        return f"{MODEL} pack {identity.address}"
-    return f"{identity.model} {identity.serial or identity.address}"
+def battery_device(coordinator: OpenXPBMSCoordinator, battery: Battery) -> DeviceInfo:
+    """Return the device that a battery is."""
+    identity = battery.identity
+    return DeviceInfo(
+        identifiers={(DOMAIN, coordinator.key_of(battery))},
+        manufacturer=MANUFACTURERS[coordinator.family_name],
+        model=identity.model,
+        name=device_name(coordinator.family_name, identity),
+        serial_number=identity.serial,
+        hw_version=None if identity.revision is None else f"Rev {identity.revision}",
+        sw_version=identity.firmware,
+        via_device_id=coordinator.bus_device_id,
+    )

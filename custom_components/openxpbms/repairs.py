@@ -11,6 +11,8 @@ from .bank_flow import changed
 from .batteries import identities, keys
 from .const import CONF_INVERT_CURRENT, MODE_LISTEN
 from .coordinator import ISSUE_BANK_HEARD, ISSUE_CURRENT_SIGN, OpenXPBMSConfigEntry
+from .guard import ISSUE_NOT_ARMED, ISSUE_UNGUARDED
+from .kept import Mode
 from .matching import Matching
 from .search import fresh_packs
 from .which_flow import WhichFlow
@@ -59,6 +61,21 @@ class InvertCurrentFlow(ConfirmRepairFlow):
                 },
             )
             self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
+        return await super().async_step_confirm(user_input)
+
+
+class ArmFlow(ConfirmRepairFlow):
+    """Relays are chosen, but nothing is commanded: arm."""
+
+    def __init__(self, entry: OpenXPBMSConfigEntry) -> None:
+        """Keep the entry that only watches."""
+        super().__init__()
+        self._entry = entry
+
+    async def async_step_confirm(self, user_input: dict[str, str] | None = None) -> Any:
+        """Arm when told to."""
+        if user_input is not None and self._entry.state is ConfigEntryState.LOADED:
+            self._entry.runtime_data.guard.set_mode(Mode.ARMED)
         return await super().async_step_confirm(user_input)
 
 
@@ -123,9 +140,13 @@ async def async_create_fix_flow(
 ) -> RepairsFlow:
     """Return the flow that mends an issue."""
     assert data is not None
+    if data["kind"] == ISSUE_UNGUARDED:
+        return ConfirmRepairFlow()
     entry = hass.config_entries.async_get_known_entry(data["entry_id"])
     if data["kind"] == ISSUE_CURRENT_SIGN:
         return InvertCurrentFlow(entry)
+    if data["kind"] == ISSUE_NOT_ARMED:
+        return ArmFlow(entry)
     if data["kind"] == ISSUE_BANK_HEARD:
         return BankHeardFlow(entry)
     return AskAgainFlow(entry)

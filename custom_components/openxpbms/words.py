@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .bms.bank import MODEL
+from .bms.decision import Finding, Waits
+from .bms.limits import Quantity
 from .bms.port import DEMO_SCHEME, shown
+from .const import FAMILY_SEPLOS
 from .families import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .bms.bank import HeardPack
+    from .bms.decision import Obstacle, Value
     from .bms.reading import Identity
 
 
@@ -22,6 +27,14 @@ def identity_label(identity: Identity) -> str:
     if identity.firmware is not None:
         parts.append(f"FW {identity.firmware}")
     return " · ".join([*parts, f"{identity.cells or '?'}S"])
+
+
+def device_name(family: str, identity: Identity) -> str:
+    """Return what people call a battery."""
+    # A bank tells no more of its packs than their numbers.
+    if family == FAMILY_SEPLOS and identity.serial is None:
+        return f"{MODEL} pack {identity.address}"
+    return f"{identity.model} {identity.serial or identity.address}"
 
 
 def pack_label(pack: HeardPack) -> str:
@@ -46,3 +59,39 @@ def entry_title(url: str, family: str) -> str:
         return f"Demo bus ({kind} bank)" if "mode=bank" in url else f"Demo bus ({kind})"
     name = shown(url) if "://" in url else url.rpartition("/")[2]
     return f"{kind} ({name.removeprefix('usb-').partition('-if')[0]})"
+
+
+# Digits and unit of each quantity that has a value.
+_UNITS = {
+    Quantity.CELL_OVER_VOLTAGE: (3, "V"),
+    Quantity.CELL_UNDER_VOLTAGE: (3, "V"),
+    Quantity.CELL_DEEP_DISCHARGE: (3, "V"),
+    Quantity.CELL_OVER_TEMPERATURE: (1, "°C"),
+    Quantity.ELECTRONICS_OVER_TEMPERATURE: (1, "°C"),
+    Quantity.CHARGE_OVER_CURRENT: (1, "A"),
+    Quantity.DISCHARGE_OVER_CURRENT: (1, "A"),
+    Quantity.STOP_WITHOUT_EFFECT: (1, "A"),
+    Quantity.CELL_SPREAD: (3, "V"),
+}
+
+
+def refusal(found: Finding | Obstacle, now: Value | None) -> tuple[str, dict[str, str]]:
+    """Return why a battery is not connected: a word for it, and its details.
+
+    `now` is the value as it is now, where it is still outside its clearing limit.
+    """
+    quantity, value = found.quantity, now or found.value
+    if isinstance(found, Finding) and found.waits is not Waits.VALUE:
+        # Its value is back: time or a person is missing.
+        word = "too_soon" if found.waits is Waits.TIME else "only_person"
+        return word, {"quantity": quantity.replace("_", " ")}
+    digits, unit = _UNITS.get(quantity, (0, ""))
+    clears = found.clears
+    details = {"clears": "" if clears is None else f"{clears:.{digits}f} {unit}"}
+    if value is not None:
+        details |= {
+            "value": f"{value.value:.{digits}f} {unit}",
+            "cell": str(value.number or "?"),
+            "what": value.what or "?",
+        }
+    return quantity, details

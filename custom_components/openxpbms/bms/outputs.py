@@ -8,7 +8,7 @@ Reading of everybody concerned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import inf
@@ -109,30 +109,43 @@ class Waiting:
 class Plan:
     """What every relay should do now; to be made anew at `at` at the latest.
 
+    `voting` are the addresses of the batteries that count for the relays of the bus.
     `cut` are the directions in which each battery, by address, is to be cut off because
     of a stop.
     """
 
     wants: Mapping[str, Want]
     waiting: tuple[Waiting, ...] = ()
+    voting: frozenset[int] = frozenset()
     cut: Mapping[int, frozenset[Way]] = field(default_factory=dict)
     at: float = inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanMemory:
-    """Since when connections must open, and when they were last closed, by relay."""
+    """Since when connections must open, and when they were last closed, by relay.
+
+    `closing` are those that have not been seen closed since then.
+    """
 
     opening: Mapping[str, float] = field(default_factory=dict, hash=False)
     closed: Mapping[str, float] = field(default_factory=dict, hash=False)
+    closing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class _String:
-    """Batteries that carry the same current: what one must, all must."""
+    """Batteries that carry the same current: what one must, all must.
+
+    `reports` say of each of its relays whether it is open, None where that is unknown.
+    `closing` tells that those reported open have been told to close within the last
+    minute, so that they may be about to.
+    """
 
     members: tuple[Member, ...]
     relays: frozenset[str]
+    reports: tuple[bool | None, ...]
+    closing: bool
 
     @property
     def fresh(self) -> bool:
@@ -147,7 +160,10 @@ class _String:
             member.decision.may(way)
             and not member.tested
             and (member.wanted or bool(self.relays))
-            and not (outputs.at_once and any(map(_is_not_cold, member.decision.stops)))
+            and not (
+                outputs.at_once
+                and any(not is_cold(found) for found in member.decision.stops)
+            )
             for member in self.members
         )
 
@@ -155,25 +171,32 @@ class _String:
         return all(member.decision.may_begin(way) for member in self.members)
 
     @property
-    def connected(self) -> bool:
-        """Whether it has a vote: it is not known to be cut off and without current."""
-        if not any(member.relay_open for member in self.members):
-            return True
+    def tested(self) -> bool:
+        return any(member.tested for member in self.members)
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it is known to be cut off: a relay is open and no current flows."""
         currents = (m.reading.current for m in self.members if m.reading)
-        return any(abs(c) > STOPPED_CURRENT for c in currents if c is not None)
+        flows = any(abs(c) > STOPPED_CURRENT for c in currents if c is not None)
+        return any(self.reports) and not flows
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is known to be connected; one without relays always is."""
+        return all(report is False for report in self.reports)
 
     @property
     def cell_voltage(self) -> float | None:
         """Mean V of its cells, None where not all of them are known now."""
         if not self.fresh:
             return None
-        cells = [
-            volts
-            for member in self.members
-            if member.reading and member.reading.cell_voltages
-            for volts in member.reading.cell_voltages
-        ]
-        return sum(cells) / len(cells) if cells else None
+        cells: list[float] = []
+        for member in self.members:
+            if member.reading is None or not member.reading.cell_voltages:
+                return None
+            cells.extend(member.reading.cell_voltages)
+        return sum(cells) / len(cells)
 
 
 def plan(
@@ -189,22 +212,27 @@ def plan(
     Without `charging_wanted` (storage) the charge relay opens. A connection that is
     wanted closed counts as closed from now on: call this only where that is then tried.
     """
-    strings = list(_strings(outputs, members))
-    wants = _shared(outputs, strings, charging_wanted=charging_wanted)
+    told = {relay for relay, at in memory.closed.items() if now < at + SAME_AGAIN}
+    strings = list(_strings(outputs, members, told))
     opening = _opening(outputs, strings, memory, now)
     memory = replace(memory, opening=opening)
+    voting = [string for string in strings if _votes(string, opening)]
+    wants = _shared(outputs, voting, opening, charging_wanted=charging_wanted)
     delay = outputs.delay if wants else 0.0
-    due = [since + delay for since in opening.values()]
+    memory, closes, waiting = _join(outputs, strings, memory, now)
     for relay in _relays(strings):
-        over = relay in opening and now - opening[relay] >= delay
-        wants[relay] = Want.OPEN if over else Want.HOLD
-    memory, waiting = _join(outputs, strings, wants, memory, now)
-    if waiting:
-        due.extend(at + NEXT_CLOSE for at in memory.closed.values())
-        due.extend(at + SAME_AGAIN for at in memory.closed.values())
+        want = Want.CLOSE if relay in closes else Want.HOLD
+        if relay in opening and now >= opening[relay] + delay:
+            want = Want.OPEN
+        # Whatever else it serves counts as well.
+        wants[relay] = stricter(want, wants.get(relay, Want.CLOSE))
+    due = [since + delay for since in opening.values()]
+    for at in memory.closed.values():
+        due += at + NEXT_CLOSE, at + SAME_AGAIN
     return memory, Plan(
         wants,
         waiting,
+        frozenset(m.address for s in voting for m in s.members),
         {m.address: _cut(outputs, wants, s, m) for s in strings for m in s.members},
         min((at for at in due if at > now), default=inf),
     )
@@ -218,14 +246,32 @@ def stricter(*wants: Want) -> Want:
     return Want.CLOSE
 
 
-def _strings(outputs: Outputs, members: Iterable[Member]) -> Iterator[_String]:
+def _strings(
+    outputs: Outputs, members: Iterable[Member], told: Container[str]
+) -> Iterator[_String]:
     groups: dict[tuple[str, int], list[Member]] = {}
     for member in members:
         groups.setdefault(outputs.string_of(member.address), []).append(member)
     for group in groups.values():
-        addresses = {member.address for member in group}
-        relays = (r for a, r in outputs.connections.items() if a in addresses)
-        yield _String(tuple(group), frozenset(relays))
+        own = {
+            member.address: outputs.connections[member.address]
+            for member in group
+            if member.address in outputs.connections
+        }
+        reports = {m.address: m.relay_open for m in group if m.address in own}
+        opened = [own[address] for address, is_open in reports.items() if is_open]
+        yield _String(
+            tuple(group),
+            frozenset(own.values()),
+            tuple(reports.values()),
+            bool(opened) and all(relay in told for relay in opened),
+        )
+
+
+def _votes(string: _String, opening: Container[str]) -> bool:
+    """Whether a string counts for the relays of the bus: it is or may be connected."""
+    leaving = any(relay in opening for relay in string.relays)
+    return not string.isolated or string.tested or (string.closing and not leaving)
 
 
 def _relays(strings: Iterable[_String]) -> list[str]:
@@ -233,18 +279,30 @@ def _relays(strings: Iterable[_String]) -> list[str]:
 
 
 def _shared(
-    outputs: Outputs, strings: list[_String], *, charging_wanted: bool
+    outputs: Outputs,
+    voting: list[_String],
+    opening: Container[str],
+    *,
+    charging_wanted: bool,
 ) -> dict[str, Want]:
-    """Return what the relays of the bus should do: the strictest vote counts."""
-    voting = [string for string in strings if string.connected]
+    """Return what the relays of the bus should do: the strictest vote counts.
+
+    They open with the last connection, and before it.
+    """
+    staying = [
+        string
+        for string in voting
+        if not string.isolated and not any(r in opening for r in string.relays)
+    ]
+    known = any(string.connected for string in staying)
     wants: dict[str, Want] = {}
     for relay, way in ((outputs.charge, Way.CHARGE), (outputs.load, Way.DISCHARGE)):
         if relay is None:
             continue
         allowed = all(string.may(way, outputs) for string in voting)
-        if not voting or not allowed or (way is Way.CHARGE and not charging_wanted):
+        if not staying or not allowed or (way is Way.CHARGE and not charging_wanted):
             want = Want.OPEN
-        elif all(string.may_begin(way) for string in voting):
+        elif known and all(string.may_begin(way) for string in voting):
             want = Want.CLOSE
         else:
             want = Want.HOLD
@@ -260,42 +318,42 @@ def _opening(
     must = {
         relay
         for string in strings
-        if any(_must_disconnect(outputs, member) for member in string.members)
+        if any(must_disconnect(outputs, member) for member in string.members)
         for relay in string.relays
     }
     return {relay: memory.opening.get(relay, now) for relay in must}
 
 
-def _must_disconnect(outputs: Outputs, member: Member) -> bool:
+def must_disconnect(outputs: Outputs, member: Member) -> bool:
+    """Whether a battery must not stay connected, by a person's wish or its Decision."""
     if not member.wanted or member.tested or not member.decision.may_connect:
         return True
     return any(_disconnects(outputs, finding) for finding in member.decision.stops)
 
 
-def _disconnects(outputs: Outputs, finding: Finding) -> bool:
-    cold = is_cold(finding)
+def _disconnects(outputs: Outputs, found: Finding | Obstacle) -> bool:
+    """Whether what stops, or would, opens the connection relay."""
+    cold = is_cold(found)
     if outputs.at_once and not cold:
         return True
-    if Way.CHARGE in finding.stops and outputs.charge is None:
+    if Way.CHARGE in found.stops and outputs.charge is None:
         return not cold or outputs.cold_disconnects
-    return Way.DISCHARGE in finding.stops and outputs.load is None
+    return Way.DISCHARGE in found.stops and outputs.load is None
 
 
-def _is_not_cold(finding: Finding) -> bool:
-    return not is_cold(finding)
-
-
-def _may_close(string: _String) -> bool:
+def _may_close(outputs: Outputs, string: _String) -> bool:
     """Whether all of a string is known, fresh and inside its clearing limits."""
     return string.fresh and not any(
-        _forbids(found, member.decision)
+        _forbids(outputs, found, member.decision)
         for member in string.members
         for found in member.decision.against
     )
 
 
-def _forbids(found: Finding | Obstacle, decision: Decision) -> bool:
-    return not is_cold(found) and not (decision.recovering and is_low(found))
+def _forbids(outputs: Outputs, found: Finding | Obstacle, decision: Decision) -> bool:
+    if is_cold(found):
+        return _disconnects(outputs, found)
+    return not (decision.recovering and is_low(found))
 
 
 def _cut(
@@ -311,46 +369,50 @@ def _cut(
 
 
 def _join(
-    outputs: Outputs,
-    strings: list[_String],
-    wants: dict[str, Want],
-    memory: PlanMemory,
-    now: float,
-) -> tuple[PlanMemory, tuple[Waiting, ...]]:
+    outputs: Outputs, strings: list[_String], memory: PlanMemory, now: float
+) -> tuple[PlanMemory, set[str], tuple[Waiting, ...]]:
     """Let connection relays close, one after the other and near in voltage."""
-    groups = {r: [s for s in strings if r in s.relays] for r in _relays(strings)}
+    closes: set[str] = set()
     candidates: dict[str, list[_String]] = {}
-    for relay, group in groups.items():
-        if relay in memory.opening or not all(map(_may_close, group)):
+    for relay in _relays(strings):
+        group = [string for string in strings if relay in string.relays]
+        if relay in memory.opening or not all(_may_close(outputs, s) for s in group):
             continue
-        if _is_closed(outputs, group, relay):
-            wants[relay] = Want.CLOSE
-        else:
+        reports = _reports(outputs, group, relay)
+        if reports == {False}:
+            closes.add(relay)
+        elif reports == {True}:
             candidates[relay] = group
+    closing: set[str] = set()
+    closed = dict(memory.closed)
     waiting: list[Waiting] = []
     for relay, apart in _distances(outputs, strings, candidates).items():
-        same = memory.closed.get(relay, -inf)
-        newest = max(memory.closed.values(), default=-inf)
+        same = closed.get(relay, -inf)
+        newest = max(closed.values(), default=-inf)
         if apart is None:
             waiting.append(Waiting(relay, unknown=True))
         elif apart > outputs.window + _ROUNDING:
             waiting.append(Waiting(relay, apart))
-        elif now - same < SAME_AGAIN or now - newest < NEXT_CLOSE:
+        elif relay in memory.closing and now < same + SAME_AGAIN:
+            # Who shares it may agree only now.
+            closing.add(relay)
+        elif now < same + SAME_AGAIN or now < newest + NEXT_CLOSE:
             waiting.append(Waiting(relay))
         else:
-            wants[relay] = Want.CLOSE
-            memory = replace(memory, closed={**memory.closed, relay: now})
-    return memory, tuple(waiting)
+            closing.add(relay)
+            closed[relay] = now
+    memory = replace(memory, closed=closed, closing=frozenset(closing))
+    return memory, closes | closing, tuple(waiting)
 
 
-def _is_closed(outputs: Outputs, group: list[_String], relay: str) -> bool:
-    """Whether a relay reports that it is closed."""
-    return all(
-        member.relay_open is False
+def _reports(outputs: Outputs, group: list[_String], relay: str) -> set[bool | None]:
+    """Return what is reported of a relay: whether it is open."""
+    return {
+        member.relay_open
         for string in group
         for member in string.members
         if outputs.connections.get(member.address) == relay
-    )
+    }
 
 
 def _distances(
@@ -358,48 +420,66 @@ def _distances(
 ) -> dict[str, float | None]:
     """Return for each relay how far, V a cell, its batteries are from the others.
 
-    The others are those that are connected; with none, the largest group of candidates
-    that lies inside the window, whose members are 0 apart. None where the others are
-    not known.
+    The others are those that are connected, together, and each that may be: what its
+    relay does is not known, or it was told to close. With none, the largest group of
+    candidates that lies inside the window, whose members are 0 apart. None where
+    voltages are not known.
     """
-    here = {
-        relay: [volts for s in group if (volts := s.cell_voltage) is not None]
-        for relay, group in candidates.items()
-    }
-    joining = {id(string) for group in candidates.values() for string in group}
-    others = [s for s in strings if id(s) not in joining and s.connected]
-    if others:
-        there = [string.cell_voltage for string in others]
-        known = [volts for volts in there if volts is not None]
-        if len(known) < len(there):
-            return dict.fromkeys(here)
-        mean = sum(known) / len(known)
-        return {r: max(abs(v - mean) for v in volts) for r, volts in here.items()}
-    largest = _largest_group(here, outputs.window)
-    mean = _mean(here, largest)
-    return {
-        relay: 0.0 if relay in largest else max(abs(v - mean) for v in volts)
-        for relay, volts in here.items()
-    }
+    apart: dict[str, float | None] = {}
+    free: dict[str, list[_String]] = {}
+    for relay, group in candidates.items():
+        others = [
+            string
+            for string in strings
+            if string not in group and (not string.isolated or string.closing)
+        ]
+        here = _volts(group)
+        known = _volts(string for string in others if string.connected)
+        doubtful = _volts(string for string in others if not string.connected)
+        if here is None or known is None or doubtful is None:
+            apart[relay] = None
+        elif not others:
+            free[relay] = group
+        else:
+            means = [sum(known) / len(known)] if known else []
+            apart[relay] = _farthest(here, means + doubtful)
+    return apart | _apart_from_largest(free, outputs.window)
 
 
-def _mean(here: Mapping[str, list[float]], relays: Iterable[str]) -> float:
-    volts = [v for relay in relays for v in here[relay]]
-    return sum(volts) / len(volts) if volts else 0.0
+def _volts(strings: Iterable[_String]) -> list[float] | None:
+    volts = [string.cell_voltage for string in strings]
+    known = [v for v in volts if v is not None]
+    return known if len(known) == len(volts) else None
 
 
-def _largest_group(here: Mapping[str, list[float]], window: float) -> list[str]:
-    """Return the most relays whose batteries lie within `window` of their mean.
+def _farthest(some: list[float], others: list[float]) -> float:
+    return max(abs(one - other) for one in some for other in others)
 
-    One relay alone is a group, whatever its batteries: they are joined already.
+
+def _apart_from_largest(
+    free: Mapping[str, list[_String]], window: float
+) -> dict[str, float]:
+    """Return 0 for the relays of the largest group inside the window.
+
+    All of it lies inside the window, so that it does not matter who closes first. One
+    relay alone is a group, whatever its batteries: they are joined already. The others
+    are told how far the group's farthest battery is.
     """
-    ordered = sorted(here, key=lambda relay: _mean(here, [relay]))
-    best = ordered[:1]
+    volts = {relay: _volts(group) or [] for relay, group in free.items()}
+    ordered = sorted(free, key=lambda relay: sum(volts[relay]) / len(volts[relay]))
+    best: list[str] = []
+    size = 0, 0
     for first in range(len(ordered)):
-        for last in range(len(ordered), first + len(best), -1):
+        for last in range(first + 1, len(ordered) + 1):
             run = ordered[first:last]
-            mean = _mean(here, run)
-            if all(abs(v - mean) <= window + _ROUNDING for r in run for v in here[r]):
-                best = run
+            inside = [v for relay in run for v in volts[relay]]
+            if len(run) > 1 and max(inside) - min(inside) > window + _ROUNDING:
                 break
-    return best
+            batteries = {m.address for r in run for s in free[r] for m in s.members}
+            if (len(batteries), len(run)) > size:
+                best, size = run, (len(batteries), len(run))
+    group = [v for relay in best for v in volts[relay]]
+    return {
+        relay: 0.0 if relay in best else _farthest(volts[relay], group)
+        for relay in free
+    }

@@ -6,6 +6,7 @@ without an error, so what must be open is told again until it is seen open.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf
@@ -43,16 +44,19 @@ class RelayMemory:
     """What is remembered of a relay; times are s of the caller's clock.
 
     `opening` and `closing` are since when it has been told so and not followed, `told`
-    when it was told last, `away` since when it is not there, `flowing` since when
-    current flows through it though it reports open. `closed` says that it was seen
-    closed since it was last told to open or away.
+    when it was told last, `opened` when to open, `away` since when it is not there,
+    `back` when it last came back, `flowing` since when current flows through it though
+    it reports open. `closed` says that it was seen closed since it was last wanted open
+    or away.
     """
 
     report: Report | None = None
     opening: float | None = None
     closing: float | None = None
     told: float = -inf
+    opened: float = -inf
     away: float | None = None
+    back: float = -inf
     flowing: float | None = None
     closed: bool = False
 
@@ -91,9 +95,17 @@ def follow(
     must_open = want is Want.OPEN and report is not Report.OPEN
     # What it was told to close it may still be about to.
     overtaken = want is Want.OPEN and memory.closing is not None
+    # What it was told while it was away it never heard.
+    lost = want is Want.OPEN and returned
     flows = report is Report.OPEN and abs(current or 0.0) > STOPPED_CURRENT
+    # It may follow late, when it is not wanted open any more.
+    late = now < memory.opened + FOLLOWS
     by_hand = (
-        want is not Want.OPEN and report is Report.OPEN and memory.closed and not lapsed
+        want is not Want.OPEN
+        and report is Report.OPEN
+        and memory.closed
+        and not lapsed
+        and not late
     )
     must_close = want is Want.CLOSE and report is Report.OPEN and not by_hand
     told_to = want is Want.HOLD and report is Report.OPEN and memory.closing is not None
@@ -101,22 +113,25 @@ def follow(
         memory,
         report=report,
         away=_since(memory.away, report is Report.AWAY, now),
+        back=now if returned else memory.back,
         flowing=_since(memory.flowing, flows, now),
         opening=_since(memory.opening, must_open, now),
         closing=_since(memory.closing, must_close or told_to, now),
         closed=want is not Want.OPEN and report is Report.CLOSED,
     )
     tell = Want.HOLD
-    if overtaken or (
-        must_open
-        and (
-            memory.opening == now or returned or now - memory.told >= _pace(memory, now)
+    if (
+        overtaken
+        or lost
+        or (
+            must_open
+            and (memory.opening == now or now >= memory.told + _pace(memory, now))
         )
     ):
         tell = Want.OPEN
-    elif must_close and (memory.closing == now or now - memory.told >= SELDOM):
+        memory = replace(memory, told=now, opened=now)
+    elif must_close and (memory.closing == now or now >= memory.told + SELDOM):
         tell = Want.CLOSE
-    if tell is not Want.HOLD:
         memory = replace(memory, told=now)
     fault = _fault(memory, now, grace)
     return memory, Step(tell, fault, by_hand, _next(memory, now, grace))
@@ -129,35 +144,36 @@ def _since(before: float | None, holds: object, now: float) -> float | None:
 
 
 def _pace(memory: RelayMemory, now: float) -> float:
-    since = now if memory.opening is None else memory.opening
-    return OFTEN if now - since < OFTEN_FOR else SELDOM
+    since = now if memory.opening is None else max(memory.opening, memory.back)
+    return OFTEN if now < since + OFTEN_FOR else SELDOM
 
 
 def _troubles(
     memory: RelayMemory, grace: float
-) -> tuple[tuple[RelayFault, float | None, float], ...]:
-    """Return each fault, since when it threatens, and after how many s it is one."""
-    return (
-        (RelayFault.WELDED, memory.flowing, WELDED_AFTER),
-        (RelayFault.NOT_OPENING, memory.opening, FOLLOWS),
-        (RelayFault.NOT_CLOSING, memory.closing, FOLLOWS),
-        (RelayFault.AWAY, memory.away, grace),
-    )
+) -> Iterator[tuple[RelayFault, float, float]]:
+    """Yield each fault, since when it threatens, and after how many s it is one."""
+    if memory.flowing is not None:
+        yield RelayFault.WELDED, memory.flowing, WELDED_AFTER
+    if memory.opening is not None and memory.away is None:
+        since = max(memory.opening, memory.back)
+        yield RelayFault.NOT_OPENING, since, FOLLOWS
+        # Coming and going does not put it off for ever.
+        yield RelayFault.NOT_OPENING, memory.opening, max(grace, FOLLOWS)
+    if memory.closing is not None:
+        yield RelayFault.NOT_CLOSING, memory.closing, FOLLOWS
+    if memory.away is not None:
+        yield RelayFault.AWAY, memory.away, grace
 
 
 def _fault(memory: RelayMemory, now: float, grace: float) -> RelayFault | None:
     for fault, since, after in _troubles(memory, grace):
-        if since is not None and now - since >= after:
+        if now >= since + after:
             return fault
     return None
 
 
 def _next(memory: RelayMemory, now: float, grace: float) -> float:
-    times = [
-        since + after
-        for _, since, after in _troubles(memory, grace)
-        if since is not None
-    ]
+    times = [since + after for _, since, after in _troubles(memory, grace)]
     if memory.opening is not None:
         times.append(memory.told + _pace(memory, now))
     if memory.closing is not None:

@@ -1,0 +1,178 @@
+"""What protection remembers of a bus, over reloads as it is, over restarts as JSON.
+
+Times in memory are monotonic s, on disk UNIX time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from .bms.decision import Severity, Value
+from .bms.limits import Quantity
+from .bms.outputs import PlanMemory
+from .bms.protection import Memory, Trip, lost
+
+# s
+SERVICE_FOR = 1800.0
+
+
+class Mode(StrEnum):
+    """Whether protection commands the outputs."""
+
+    WATCH_ONLY = "watch_only"
+    ARMED = "armed"
+    SERVICE = "service"
+
+
+@dataclass(slots=True)
+class KeptBattery:
+    """What is remembered of a battery.
+
+    `wanted` is the person's switch; `by_hand` says that somebody opened its relay.
+    `trip_test` is the result of the last one.
+    """
+
+    memory: Memory
+    wanted: bool = True
+    by_hand: bool = False
+    trip_test: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class KeptBus:
+    """What is remembered of a bus; batteries by their keys.
+
+    `service_until` is when service ends by itself. `charging` is whether storage
+    charges now. `held` are shared relays that somebody opened, `faulty` those that
+    failed, until a person has looked; both by name.
+    """
+
+    batteries: dict[str, KeptBattery] = field(default_factory=dict)
+    mode: Mode = Mode.WATCH_ONLY
+    service_until: float | None = None
+    storage: bool = False
+    charging: bool = False
+    held: set[str] = field(default_factory=set)
+    faulty: set[str] = field(default_factory=set)
+    plan: PlanMemory = field(default_factory=PlanMemory)
+
+
+def new_bus(keys: Iterable[str], now: float) -> KeptBus:
+    """Return what is remembered of a bus that was never guarded."""
+    return KeptBus({key: KeptBattery(Memory(began=now)) for key in keys})
+
+
+def lost_bus(keys: Iterable[str], now: float, mode: Mode) -> KeptBus:
+    """Return what stands in for what cannot be read: everything latched."""
+    return KeptBus({key: KeptBattery(lost(now)) for key in keys}, mode=mode)
+
+
+def to_json(bus: KeptBus, now: float, wall: float) -> dict[str, Any]:
+    """Return what must survive a restart; `now` and `wall` are the same moment."""
+    ahead = wall - now
+    return {
+        "mode": bus.mode,
+        "service_until": None
+        if bus.service_until is None
+        else bus.service_until + ahead,
+        "storage": bus.storage,
+        "charging": bus.charging,
+        "held": sorted(bus.held),
+        "faulty": sorted(bus.faulty),
+        "batteries": {
+            key: {
+                "wanted": battery.wanted,
+                "by_hand": battery.by_hand,
+                "trip_test": battery.trip_test,
+                "trips": [
+                    _trip_to_json(quantity, severity, trip, ahead)
+                    for (quantity, severity), trip in stored_trips(battery.memory)
+                ],
+                "times": {
+                    quantity: [at + ahead for at in times]
+                    for quantity, times in battery.memory.times.items()
+                },
+            }
+            for key, battery in bus.batteries.items()
+        },
+    }
+
+
+def stored_trips(memory: Memory) -> list[tuple[tuple[Quantity, Severity], Trip]]:
+    """Return the stops and cut-offs that are active."""
+    return [
+        (key, trip)
+        for key, trip in memory.trips.items()
+        if trip.active and key[1] is not Severity.WARNING
+    ]
+
+
+def _trip_to_json(
+    quantity: Quantity, severity: Severity, trip: Trip, ahead: float
+) -> dict[str, Any]:
+    value = trip.value
+    return {
+        "quantity": quantity,
+        "severity": severity,
+        "since": (trip.since or 0.0) + ahead,
+        "latched": trip.latched,
+        "value": value and [value.value, value.number, value.what],
+    }
+
+
+def from_json(
+    data: Mapping[str, Any], keys: Iterable[str], now: float, wall: float
+) -> KeptBus:
+    """Return what was kept, for batteries by `keys`.
+
+    Raises KeyError, TypeError, ValueError or AttributeError where it makes no sense.
+    """
+    bus = KeptBus(
+        mode=Mode(data["mode"]),
+        service_until=_service_until(data["service_until"], now, wall),
+        storage=bool(data["storage"]),
+        charging=bool(data["charging"]),
+        held=set(data["held"]),
+        faulty=set(data["faulty"]),
+    )
+    kept = data["batteries"]
+    for key in keys:
+        bus.batteries[key] = (
+            _battery_from_json(kept[key], now, wall)
+            if key in kept
+            else KeptBattery(Memory(began=now))
+        )
+    return bus
+
+
+def _service_until(until: float | None, now: float, wall: float) -> float | None:
+    # Whatever the clock did meanwhile, it ends.
+    return None if until is None else now + min(until - wall, SERVICE_FOR)
+
+
+def _battery_from_json(data: Mapping[str, Any], now: float, wall: float) -> KeptBattery:
+    def monotonic(at: float) -> float:
+        # A clock that was set back must not put anything into the future.
+        return now - max(0.0, wall - at)
+
+    trips = {}
+    for trip in data["trips"]:
+        key = Quantity(trip["quantity"]), Severity(trip["severity"])
+        trips[key] = Trip(
+            since=monotonic(trip["since"]),
+            latched=bool(trip["latched"]),
+            value=None if trip["value"] is None else Value(*trip["value"]),
+        )
+    times = {
+        Quantity(quantity): tuple(monotonic(at) for at in past)
+        for quantity, past in data["times"].items()
+    }
+    return KeptBattery(
+        replace(Memory(began=now), trips=trips, times=times),
+        wanted=bool(data["wanted"]),
+        by_hand=bool(data["by_hand"]),
+        trip_test=data["trip_test"],
+    )

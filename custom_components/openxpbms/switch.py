@@ -1,0 +1,88 @@
+"""The connection switch of every battery."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from homeassistant.components.switch import SwitchEntity, SwitchEntityDescription
+from homeassistant.const import EntityCategory
+from homeassistant.core import callback
+
+from .guard_entity import GuardEntity, told
+
+if TYPE_CHECKING:
+    from homeassistant.core import HomeAssistant
+    from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+
+    from .bms.rounds import Battery
+    from .coordinator import OpenXPBMSConfigEntry, OpenXPBMSCoordinator
+    from .guard import Watched
+
+PARALLEL_UPDATES = 0
+
+# Of the kind that is not reached by "turn off the garage".
+CONNECTION = SwitchEntityDescription(
+    key="connection",
+    translation_key="connection",
+    entity_category=EntityCategory.CONFIG,
+)
+
+
+async def async_setup_entry(
+    hass: HomeAssistant,
+    entry: OpenXPBMSConfigEntry,
+    async_add_entities: AddConfigEntryEntitiesCallback,
+) -> None:
+    """Add the switch of every battery, also of those heard later."""
+    coordinator = entry.runtime_data
+
+    @callback
+    def add(battery: Battery) -> None:
+        async_add_entities([Connection(coordinator, coordinator.guard.of(battery))])
+
+    entry.async_on_unload(coordinator.async_follow(add))
+
+
+class Connection(GuardEntity, SwitchEntity):
+    """On: a person wants the battery connected and protection allows it."""
+
+    def __init__(self, coordinator: OpenXPBMSCoordinator, watched: Watched) -> None:
+        """Take the battery."""
+        super().__init__(coordinator, watched, CONNECTION)
+        self.watched = watched
+
+    def _state(self) -> Any:
+        return self.is_on, self.extra_state_attributes
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the battery is connected."""
+        return self.guard.connected(self.watched)
+
+    @property
+    def extra_state_attributes(self) -> dict[str, Any]:
+        """What a person wants, and what stands against it."""
+        kept, decision = self.watched.kept, self.watched.decision
+        attributes: dict[str, Any] = {
+            "wanted": kept.wanted,
+            "opened_by_hand": kept.by_hand,
+            "recovering": decision.recovering,
+            "stops": [told(finding) for finding in decision.findings if finding.stops],
+        }
+        waiting = self.guard.waiting(self.watched)
+        if waiting is not None:
+            attributes["waiting"] = "others_unknown" if waiting.unknown else "its_turn"
+            if waiting.apart is not None:
+                attributes["waiting"] = "voltage_apart"
+                attributes["apart_mv_per_cell"] = round(1000 * waiting.apart, 1)
+        if kept.trip_test is not None:
+            attributes["trip_test"] = kept.trip_test
+        return attributes
+
+    async def async_turn_on(self, **kwargs: Any) -> None:
+        """Connect, or say why not."""
+        self.guard.connect(self.watched, person=self.by_person)
+
+    async def async_turn_off(self, **kwargs: Any) -> None:
+        """Disconnect, always."""
+        self.guard.disconnect(self.watched)
