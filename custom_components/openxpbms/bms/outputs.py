@@ -468,16 +468,17 @@ def _apart_from_largest(
     volts = {relay: _volts(group) or [] for relay, group in free.items()}
     ordered = sorted(free, key=lambda relay: sum(volts[relay]) / len(volts[relay]))
     best: list[str] = []
-    size = 0, 0
+    size = 0
     for first in range(len(ordered)):
-        for last in range(first + 1, len(ordered) + 1):
-            run = ordered[first:last]
-            inside = [v for relay in run for v in volts[relay]]
-            if len(run) > 1 and max(inside) - min(inside) > window + _ROUNDING:
+        run: list[str] = []
+        for relay in ordered[first:]:
+            inside = [v for r in (*run, relay) for v in volts[r]]
+            if run and max(inside) - min(inside) > window + _ROUNDING:
                 break
-            batteries = {m.address for r in run for s in free[r] for m in s.members}
-            if (len(batteries), len(run)) > size:
-                best, size = run, (len(batteries), len(run))
+            run.append(relay)
+        batteries = {m.address for r in run for s in free[r] for m in s.members}
+        if len(batteries) > size:
+            best, size = run, len(batteries)
     group = [v for relay in best for v in volts[relay]]
     return {
         relay: 0.0 if relay in best else _farthest(volts[relay], group)
