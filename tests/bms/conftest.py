@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 import random
+import time
 from typing import Any
 
 from hypothesis import settings
@@ -36,7 +37,7 @@ type MakeValence = Callable[..., Awaitable[Valence]]
 type MakeSeplos = Callable[..., Awaitable[Seplos]]
 
 # Long enough for a busy machine to answer, short enough to wait for many times.
-FAST = Timing(answer=0.06, leaving=0.002)
+FAST = Timing(answer=0.12, leaving=0.02)
 
 
 def module(address: int = 1, **settings: Any) -> VirtualModule:
@@ -149,9 +150,22 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(valence, "WAKE_PAUSES", (0.02, 0.03))
 
 
+async def until(done: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until something has happened, however busy the machine is."""
+    async with asyncio.timeout(seconds):
+        while not done():
+            await asyncio.sleep(0.002)
+
+
+async def unplugged(line: VirtualLine, bus: Bus) -> None:
+    """Pull the adapter out and wait until the bus knows."""
+    line.unplug()
+    await until(lambda: not bus.is_open)
+
+
 @asynccontextmanager
-async def babble(line: VirtualLine) -> AsyncIterator[None]:
-    """Let something talk on a line without a pause."""
+async def babble(line: VirtualLine, bus: Bus) -> AsyncIterator[None]:
+    """Let something talk on a line without a pause; the bus hears it already."""
 
     async def talk() -> None:
         while True:
@@ -159,8 +173,8 @@ async def babble(line: VirtualLine) -> AsyncIterator[None]:
             await asyncio.sleep(0.003)
 
     talker = asyncio.create_task(talk())
-    await asyncio.sleep(0.01)
     try:
+        await until(lambda: bus._noisy)
         yield
     finally:
         talker.cancel()
@@ -234,6 +248,18 @@ class Clock:
     def __call__(self) -> float:
         """Return the time."""
         return self.now
+
+
+class Ahead:
+    """What a module takes for `time`: a clock that runs, and can be put forward."""
+
+    def __init__(self) -> None:
+        """Begin with the time that it is."""
+        self.by = 0.0
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return time.monotonic() + self.by
 
 
 @pytest.fixture

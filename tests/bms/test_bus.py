@@ -43,7 +43,17 @@ from custom_components.openxpbms.bms.valence import (
     request,
 )
 
-from .conftest import FAST, Clock, MakeBus, MakeLine, Script, babble, module
+from .conftest import (
+    FAST,
+    Clock,
+    MakeBus,
+    MakeLine,
+    Script,
+    babble,
+    module,
+    unplugged,
+    until,
+)
 
 LINE = Line(115200, parity=serialx.Parity.MARK)
 WAKE_LINE = Line(9600, parity=serialx.Parity.MARK)
@@ -51,7 +61,7 @@ SUMMARY_1, VOLTAGES_1 = request(1, SUMMARY), request(1, VOLTAGES)
 TEMPERATURES_1, STATUS_1 = request(1, TEMPERATURES), request(1, STATUS)
 MODEL_1 = request(1, MODEL)
 # An answer that is waited for this long at most, where the test is not about time.
-PATIENT = Timing(answer=5.0, leaving=0.002)
+PATIENT = Timing(answer=60.0, leaving=0.002)
 
 
 def answer(asked: Request, fill: int = 0) -> bytes:
@@ -65,25 +75,19 @@ def reply(asked: Request, fill: int = 0) -> Reply:
     return Reply(asked.address, asked.function, bytes((fill,)) * asked.byte_count)
 
 
-async def arrived() -> None:
-    """Wait until bytes under way are there."""
-    await asyncio.sleep(0.01)
-
-
 async def test_an_answer_is_returned_as_soon_as_it_is_there(
     make_line: MakeLine, make_bus: MakeBus
 ) -> None:
     line = await make_line(Script([answer(SUMMARY_1, 7)]))
     bus = make_bus(line.path, timing=PATIENT)
     await bus.open(LINE)
-    start = time.monotonic()
-    assert await bus.exchange(SUMMARY_1, LINE) == reply(SUMMARY_1, 7)
-    assert time.monotonic() - start < 1.0
+    async with asyncio.timeout(30):
+        assert await bus.exchange(SUMMARY_1, LINE) == reply(SUMMARY_1, 7)
     counters = bus.counters_of(1)
     assert counters.as_dict() == bus.counters.as_dict()
     assert (counters.exchanges, counters.answers, counters.quality) == (1, 1, 100.0)
     assert counters.reply_time is not None
-    assert 0 < counters.reply_time < 1.0
+    assert 0 < counters.reply_time < 30
     assert counters.skipped_bytes == 0
 
 
@@ -167,12 +171,11 @@ async def test_an_echo_is_skipped_counted_and_costs_no_time(
     make_line: MakeLine, make_bus: MakeBus
 ) -> None:
     line = await make_line(Script([answer(STATUS_1)] * 3), echo=True)
-    bus = make_bus(line.path, timing=Timing(answer=0.06, quiet=0.9))
+    bus = make_bus(line.path, timing=Timing(answer=60.0, quiet=60.0))
     await bus.open(LINE)
-    start = time.monotonic()
-    for _ in range(3):
-        await bus.exchange(STATUS_1, LINE)
-    assert time.monotonic() - start < 0.9
+    async with asyncio.timeout(30):
+        for _ in range(3):
+            await bus.exchange(STATUS_1, LINE)
     assert bus.counters.echoes == bus.counters_of(1).echoes == 3
     assert bus.counters.skipped_bytes == 0
     assert not bus.watch.silent
@@ -288,8 +291,7 @@ async def test_a_late_answer_between_two_questions_is_counted_and_dropped(
     with pytest.raises(NoAnswer):
         await bus.exchange(STATUS_1, LINE)
     line.inject(answer(STATUS_1, 1))
-    await arrived()
-    assert bus.counters.late == 1
+    await until(lambda: bus.counters.late == 1)
     got = await bus.exchange(STATUS_1, LINE, others=[SUMMARY_1])
     assert got == reply(STATUS_1, 2)
 
@@ -354,9 +356,11 @@ async def test_the_answer_to_a_question_that_was_given_up_is_not_taken(
     script = Script([None, answer(MODEL_1, 1) + answer(SUMMARY_1), answer(STATUS_1, 2)])
     bus = make_bus((await make_line(script)).path, timing=PATIENT)
     await bus.open(LINE)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.02):
-            await bus.exchange(MODEL_1, LINE)
+    exchange = asyncio.create_task(bus.exchange(MODEL_1, LINE))
+    await script.asked.wait()
+    exchange.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await exchange
     got = await bus.exchange(STATUS_1, LINE, others=[SUMMARY_1])
     assert got == reply(STATUS_1, 2)
 
@@ -365,17 +369,18 @@ async def test_after_stray_bytes_the_line_must_be_quiet_first(
     make_line: MakeLine, make_bus: MakeBus
 ) -> None:
     line = await make_line(Script([answer(STATUS_1)]))
-    bus = make_bus(line.path, timing=Timing(answer=0.06, quiet=0.1))
+    bus = make_bus(line.path, timing=Timing(answer=5.0, quiet=0.5))
     await bus.open(LINE)
     for _ in range(3):
-        line.inject(b"\xff")
         await asyncio.sleep(0.02)
-    last = time.monotonic() - 0.02
+        last = time.monotonic()
+        line.inject(b"\xff")
+    await until(lambda: [len(frame.data) for frame in bus.trace] == [3])
     exchange = asyncio.create_task(bus.exchange(STATUS_1, LINE))
     await asyncio.sleep(0.05)
     assert line.bytes_received == 0
     await exchange
-    assert time.monotonic() - last >= 0.1
+    assert time.monotonic() - last >= 0.5
 
 
 async def test_bytes_behind_an_answer_must_end_before_the_next_question(
@@ -383,13 +388,13 @@ async def test_bytes_behind_an_answer_must_end_before_the_next_question(
 ) -> None:
     bus = make_bus(
         (await make_line(Script([answer(STATUS_1) + b"\xff", answer(STATUS_1)]))).path,
-        timing=Timing(answer=0.06, quiet=0.1),
+        timing=Timing(answer=5.0, quiet=0.1),
     )
     await bus.open(LINE)
-    await bus.exchange(STATUS_1, LINE)
     start = time.monotonic()
     await bus.exchange(STATUS_1, LINE)
-    assert time.monotonic() - start >= 0.08
+    await bus.exchange(STATUS_1, LINE)
+    assert time.monotonic() - start >= 0.1
     assert bus.counters.skipped_bytes == 0
     assert bus.watch.heard_anything
 
@@ -399,15 +404,15 @@ async def test_a_line_that_never_becomes_quiet_is_not_spoken_on(
 ) -> None:
     monkeypatch.setattr(bus_module, "DRAIN_LIMIT", 0.1)
     line = await make_line(Script([answer(STATUS_1)]))
-    bus = make_bus(line.path, timing=Timing(answer=0.06, quiet=0.2))
+    bus = make_bus(line.path, timing=Timing(answer=5.0, quiet=0.3))
     await bus.open(LINE)
-    async with babble(line):
+    async with babble(line, bus):
         with pytest.raises(GarbledAnswer, match="does not become quiet"):
             await bus.exchange(STATUS_1, LINE)
         with pytest.raises(GarbledAnswer, match="does not become quiet"):
             await bus.broadcast(WAKE, LINE)
     assert line.bytes_received == 0
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.3)
     assert await bus.exchange(STATUS_1, LINE) == reply(STATUS_1)
 
 
@@ -415,18 +420,18 @@ async def test_a_pause_between_exchanges_is_kept(
     make_line: MakeLine, make_bus: MakeBus
 ) -> None:
     line = await make_line(Script([answer(STATUS_1)] * 3))
-    bus = make_bus(line.path, timing=Timing(answer=0.06, turnaround=0.05))
+    bus = make_bus(line.path, timing=Timing(answer=5.0, turnaround=0.05))
     await bus.open(LINE)
     start = time.monotonic()
     for _ in range(3):
         await bus.exchange(STATUS_1, LINE)
-    assert 0.1 <= time.monotonic() - start < 0.3
+    assert time.monotonic() - start >= 0.1
 
 
 async def test_one_exchange_at_a_time(make_line: MakeLine, make_bus: MakeBus) -> None:
     modules = [module(1), module(2)]
     line = await make_line(*modules, real_time=True)
-    bus = make_bus(line.path)
+    bus = make_bus(line.path, timing=Timing(answer=5.0, leaving=0.1))
     await bus.open(LINE)
     await bus.broadcast(WAKE, WAKE_LINE)
     replies = await asyncio.gather(
@@ -446,12 +451,12 @@ async def test_speed_changes_inside_the_open_port_when_the_wake_has_left(
     make_line: MakeLine, make_bus: MakeBus
 ) -> None:
     line = await make_line(module(), real_time=True)
-    bus = make_bus(line.path, timing=Timing())
+    bus = make_bus(line.path, timing=Timing(answer=5.0, leaving=0.1))
     await bus.open(LINE)
     for _ in range(5):
         start = time.monotonic()
         await bus.broadcast(WAKE, WAKE_LINE)
-        assert time.monotonic() - start >= WAKE_LINE.seconds(len(WAKE)) + 0.02
+        assert time.monotonic() - start >= WAKE_LINE.seconds(len(WAKE)) + 0.1
         assert bus.line == WAKE_LINE
         await bus.exchange(STATUS_1, LINE)
         assert bus.line == LINE
@@ -478,24 +483,27 @@ async def test_without_the_guard_time_the_wake_would_be_cut(
     line = await make_line(module(), real_time=True)
     bus = make_bus(line.path, timing=Timing(answer=0.06, leaving=-1.0))
     await bus.open(LINE)
-    await bus.broadcast(WAKE, WAKE_LINE)
+    # Long, so that even a slow machine changes the speed before all of it has left.
+    await bus.broadcast(WAKE * 20, WAKE_LINE)
+    await until(lambda: line.bytes_received == len(WAKE * 20))
     with pytest.raises(NoAnswer):
         await bus.exchange(STATUS_1, LINE)
-    assert line.complaints
+    await until(lambda: bool(line.complaints))
+    assert "settings changed before these bytes had left" in line.complaints[0]
 
 
 async def test_nothing_is_sent_before_the_line_was_listened_to(
     make_line: MakeLine, make_bus: MakeBus
 ) -> None:
     line = await make_line(Script([answer(STATUS_1)]))
-    bus = make_bus(line.path, listen=0.15)
+    bus = make_bus(line.path, timing=PATIENT, listen=0.5)
     start = time.monotonic()
     opening = asyncio.create_task(bus.open(LINE))
     asking = asyncio.create_task(bus.exchange(STATUS_1, LINE))
     await asyncio.sleep(0.1)
     assert line.bytes_received == 0
     await opening
-    assert time.monotonic() - start >= 0.15
+    assert time.monotonic() - start >= 0.5
     await asking
 
 
@@ -505,9 +513,9 @@ async def test_an_open_bus_is_not_listened_to_again(
     line = await make_line()
     bus = make_bus(line.path, listen=0.1)
     await bus.open(LINE)
-    start = time.monotonic()
-    await bus.open(LINE)
-    assert time.monotonic() - start < 0.1
+    bus._listen = 60.0
+    async with asyncio.timeout(30):
+        await bus.open(LINE)
 
 
 async def test_listening_that_was_broken_off_begins_again(
@@ -540,9 +548,9 @@ async def test_listening_tells_its_progress_and_finds_a_silent_line(
     line = await make_line()
     bus = make_bus(line.path)
     shares: list[float] = []
-    assert await bus.listen(LINE, 0.6, shares.append) == Heard(False, 0)
-    assert shares[0] < 0.01
-    assert 3 <= len(shares) <= 4
+    assert await bus.listen(LINE, 1.1, shares.append) == Heard(False, 0)
+    assert shares[0] < 0.05
+    assert 3 <= len(shares) <= 6
     assert shares == sorted(shares)
     assert shares[-1] <= 1.0
     assert line.bytes_received == 0
@@ -555,8 +563,9 @@ async def test_noise_and_another_master_are_told_apart(
     bus = make_bus(line.path)
 
     async def hear(data: bytes) -> Heard:
-        listening = asyncio.create_task(bus.listen(LINE, 0.1))
-        await asyncio.sleep(0.05)
+        begun: list[float] = []
+        listening = asyncio.create_task(bus.listen(LINE, 0.5, begun.append))
+        await until(lambda: bool(begun))
         line.inject(data)
         return await listening
 
@@ -571,7 +580,7 @@ async def test_noise_before_listening_is_not_counted(
     bus = make_bus(line.path)
     await bus.open(LINE)
     line.inject(b"\xff" * 7)
-    await arrived()
+    await until(lambda: [len(frame.data) for frame in bus.trace] == [7])
     assert await bus.listen(LINE, 0.02) == Heard(False, 0)
 
 
@@ -583,7 +592,7 @@ async def test_nothing_is_sent_while_another_master_talks(
     bus.watch = ForeignWatch(TERMINATOR, clock)
     await bus.open(LINE)
     line.inject(request(9, SUMMARY).encoded)
-    await arrived()
+    await until(lambda: bus.watch.silent)
     with pytest.raises(ForeignMaster, match="another master talks on") as caught:
         await bus.exchange(STATUS_1, LINE)
     assert caught.value.details == {"port": line.path}
@@ -601,8 +610,9 @@ async def test_a_master_heard_while_opening_is_not_disturbed(
     make_line: MakeLine, make_bus: MakeBus
 ) -> None:
     line = await make_line()
-    opening = asyncio.create_task(make_bus(line.path, listen=0.1).open(LINE))
-    await asyncio.sleep(0.05)
+    bus = make_bus(line.path, listen=0.5)
+    opening = asyncio.create_task(bus.open(LINE))
+    await until(lambda: bus.line == LINE)
     line.inject(request(9, SUMMARY).encoded)
     with pytest.raises(ForeignMaster):
         await opening
@@ -613,10 +623,10 @@ async def test_a_master_heard_while_the_line_becomes_quiet_is_not_disturbed(
     make_line: MakeLine, make_bus: MakeBus
 ) -> None:
     line = await make_line()
-    bus = make_bus(line.path, timing=Timing(quiet=0.1))
+    bus = make_bus(line.path, timing=Timing(quiet=0.5))
     await bus.open(LINE)
     line.inject(b"\xff")
-    await arrived()
+    await until(lambda: bus.watch.heard_anything)
     exchange = asyncio.create_task(bus.exchange(STATUS_1, LINE))
     await asyncio.sleep(0.02)
     line.inject(request(9, SUMMARY).encoded)
@@ -647,13 +657,12 @@ async def test_a_port_that_is_pulled_out_is_noticed_at_once(
     line = await make_line(link=link)
     bus = make_bus(str(link), timing=PATIENT)
     await bus.open(LINE)
-    start = time.monotonic()
     exchange = asyncio.create_task(bus.exchange(STATUS_1, LINE))
     await asyncio.sleep(0.02)
     line.unplug()
     with pytest.raises(PortGone):
-        await exchange
-    assert time.monotonic() - start < 1.0
+        async with asyncio.timeout(30):
+            await exchange
     assert not bus.is_open
     with pytest.raises(PortGone):
         await bus.exchange(STATUS_1, LINE)
@@ -665,11 +674,14 @@ async def test_a_port_that_is_pulled_out_while_listening_is_noticed(
     make_line: MakeLine, make_bus: MakeBus
 ) -> None:
     line = await make_line()
-    listening = asyncio.create_task(make_bus(line.path).listen(LINE, 5.0))
-    await asyncio.sleep(0.05)
+    bus = make_bus(line.path)
+    begun: list[float] = []
+    listening = asyncio.create_task(bus.listen(LINE, 60.0, begun.append))
+    await until(lambda: bool(begun))
     line.unplug()
     with pytest.raises(PortGone):
-        await listening
+        async with asyncio.timeout(30):
+            await listening
 
 
 async def test_a_port_that_is_plugged_in_again_is_listened_to_again(
@@ -681,8 +693,7 @@ async def test_a_port_that_is_plugged_in_again_is_listened_to_again(
     await bus.open(LINE)
     with pytest.raises(NoAnswer):
         await bus.exchange(STATUS_1, LINE)
-    line.unplug()
-    await asyncio.sleep(0.02)
+    await unplugged(line, bus)
     await line.replug()
     assert bus.last_exchange is not None
     start = time.monotonic()
@@ -702,13 +713,12 @@ async def test_half_a_frame_from_before_does_not_join_one_from_after(
     await bus.open(LINE)
     theirs = request(9, SUMMARY).encoded
     line.inject(theirs[:6])
-    await arrived()
-    line.unplug()
-    await asyncio.sleep(0.02)
+    await until(lambda: [frame.data for frame in bus.trace] == [theirs[:6]])
+    await unplugged(line, bus)
     await line.replug()
     await bus.open(LINE)
     line.inject(theirs[6:])
-    await arrived()
+    await until(lambda: [frame.data for frame in bus.trace] == [theirs])
     assert not bus.watch.silent
     assert bus.watch.frames == 0
 
@@ -749,10 +759,9 @@ async def test_a_refusal_is_an_answer_that_says_no(
     script = Script([b"\xff" + REFUSED, answer(FIRST, 7)])
     bus = make_bus((await make_line(script)).path, terminator=b"", timing=PATIENT)
     await bus.open(MODBUS)
-    start = time.monotonic()
     with pytest.raises(Refused, match=r"refused register 0x1000 \(exception 2\)") as it:
-        await bus.exchange(FIRST, MODBUS)
-    assert time.monotonic() - start < 1.0
+        async with asyncio.timeout(30):
+            await bus.exchange(FIRST, MODBUS)
     assert it.value.details == {"address": "0", "code": "2"}
     assert len(script.heard) == 1  # asking again would change nothing
     counters = bus.counters_of(0)
@@ -815,9 +824,9 @@ async def test_a_late_refusal_between_two_questions_is_dropped(
     await bus.open(MODBUS)
     with pytest.raises(NoAnswer):
         await bus.exchange(FIRST, MODBUS)
-    for _ in range(3):
+    for number in range(1, 4):
         line.inject(REFUSED)
-        await arrived()
+        await until(lambda: bus.watch.frames == number)  # noqa: B023
     assert not bus.watch.silent
     assert bus.counters.late == 0  # only what could pass for an answer counts
     assert await bus.exchange(COILS, MODBUS) == reply(COILS)
@@ -849,12 +858,13 @@ async def test_whatever_answers_no_question_is_passed_on_in_order(
     await bus.open(MODBUS)
     await bus.exchange(THIRD, MODBUS)
     theirs = Request(2, 4, 0x1000, 18)
-    for part in (theirs.encoded[:3], theirs.encoded[3:] + answer(theirs, 9)[:20]):
-        line.inject(part)
-        await arrived()
+    line.inject(theirs.encoded[:3])
+    await until(lambda: list(bus.trace)[-1].data.endswith(theirs.encoded[:3]))
+    line.inject(theirs.encoded[3:] + answer(theirs, 9)[:20])
+    await until(lambda: len(heard) == 2)
     line.inject(answer(theirs, 9)[20:] + b"\xff" + with_crc(bytes((2, 0x84, 2))))
     line.inject(write)
-    await arrived()
+    await until(lambda: len(heard) == 5)
     assert heard == [
         reply(SECOND, 1),
         theirs,
@@ -913,11 +923,11 @@ async def test_a_mute_bus_hears_other_masters_without_complaint(
     line = await make_line()
     bus = make_bus(line.path, terminator=b"", mute=True, listen=30.0)
     bus.on_heard = heard.append
-    async with asyncio.timeout(5.0):  # what does not speak need not wait
+    async with asyncio.timeout(15.0):  # what does not speak need not wait
         await bus.open(MODBUS)
     assert bus.line == MODBUS
     line.inject(FIRST.encoded + answer(FIRST))
-    await arrived()
+    await until(lambda: len(heard) == 2)
     assert bus.watch.silent
     await bus.open(MODBUS)
     assert heard == [FIRST, reply(FIRST)]
@@ -931,8 +941,7 @@ async def test_a_mute_bus_notices_that_its_port_is_gone(
     line = await make_line(link=link)
     bus = make_bus(str(link), terminator=b"", mute=True)
     await bus.open(MODBUS)
-    line.unplug()
-    await arrived()
+    await unplugged(line, bus)
     with pytest.raises(PortMissing):
         await bus.open(MODBUS)
     await line.replug()

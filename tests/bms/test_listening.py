@@ -24,7 +24,7 @@ from custom_components.openxpbms.bms.virtual import (
 )
 from custom_components.openxpbms.bms.virtual.seplos import Intruder
 
-from .conftest import MakeBus, MakeLine
+from .conftest import MakeBus, MakeLine, unplugged, until
 from .seplos_data import expected, identity, scramble
 
 type MakeListening = Callable[..., Listening]
@@ -55,13 +55,6 @@ def packs(number: int, **settings: Any) -> list[VirtualPack]:
         made.append(VirtualPack(turnaround=0.0, **settings))
         scramble(made[-1], chance)
     return made
-
-
-async def until(done: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait until something has happened."""
-    async with asyncio.timeout(seconds):
-        while not done():
-            await asyncio.sleep(0.005)
 
 
 def readings(listening: Listening) -> dict[int, Reading | None]:
@@ -301,8 +294,7 @@ async def test_a_port_that_is_pulled_out_takes_all_readings_with_it(
     line = await make_line(VirtualBank(made), link=link)
     listening = make_listening(line, *map(identity, made), url=str(link))
     await heard(listening, *made)
-    line.unplug()
-    await asyncio.sleep(0.02)
+    await unplugged(line, listening.bus)
     for _ in range(2):
         with pytest.raises(PortMissing):
             await listening.round()

@@ -33,7 +33,7 @@ from custom_components.openxpbms.bms.seplos_tables import Table
 from custom_components.openxpbms.bms.valence import WAKE, LineMode, Valence, request
 from custom_components.openxpbms.bms.virtual import VirtualBank, VirtualPack
 
-from .conftest import MakeBus, MakeLine, MakeSeplos, Recorder, identity, module
+from .conftest import MakeBus, MakeLine, MakeSeplos, Recorder, identity, module, until
 from .seplos_data import identity as pack_identity
 
 
@@ -293,6 +293,6 @@ async def test_who_only_listens_sends_not_one_byte(
     for _ in range(5):
         await heard.round()
         await asyncio.sleep(0.1)
-    assert len(heard.batteries) == 2
+    await until(lambda: len(heard.batteries) == 2)
     assert line.bytes_received == 0
     assert [frame for frame in bus.trace if frame.direction == "sent"] == []

@@ -31,7 +31,7 @@ from custom_components.openxpbms.bms.port import (
     shown,
 )
 
-from .conftest import MakeLine
+from .conftest import MakeLine, until
 
 MARK = Line(115200, parity=serialx.Parity.MARK)
 SLOW = Line(9600, parity=serialx.Parity.MARK)
@@ -181,7 +181,7 @@ async def test_bytes_go_both_ways(make_line: MakeLine) -> None:
     line.inject(b"\x0d\x0a")
     port.write(b"abc")
     await port.flush()
-    await asyncio.sleep(0.02)
+    await until(lambda: len(b"".join(received)) == 2 and line.bytes_received == 3)
     assert b"".join(received) == b"\x0d\x0a"
     assert line.bytes_received == 3
     await port.close()
@@ -421,7 +421,7 @@ async def test_an_unplugged_port_has_gone_and_wakes_who_waits_for_bytes(
     await port.open(MARK)
     port.check()
     line.unplug()
-    await asyncio.sleep(0.02)
+    await until(lambda: bool(received))
     assert received == [b""]
     assert not port.is_open
     with pytest.raises(PortGone, match=Path(line.path).name):

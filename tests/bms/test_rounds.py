@@ -48,6 +48,8 @@ from custom_components.openxpbms.bms.virtual.seplos import Intruder
 
 from . import seplos_data
 from .conftest import (
+    FAST,
+    Ahead,
     MakeBus,
     MakeLine,
     Recorder,
@@ -56,6 +58,8 @@ from .conftest import (
     expected,
     identity,
     module,
+    unplugged,
+    until,
     wakes,
 )
 
@@ -67,6 +71,14 @@ def short_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget unanswered questions soon; a silent module is asked many times here."""
     assert bus_module.OWED_FOR == 3.0
     monkeypatch.setattr(bus_module, "OWED_FOR", SETTLED)
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Ahead:
+    """Return a clock by which the rounds go."""
+    clock = Ahead()
+    monkeypatch.setattr(rounds_module, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -130,13 +142,13 @@ async def test_values_are_those_of_the_round(
 async def test_modules_are_woken_again_only_after_a_pause(
     make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(valence, "AWAKE", 0.1)
-    recorder, one = Recorder(), module(1, quiet=0.1)
+    monkeypatch.setattr(valence, "AWAKE", 0.5)
+    recorder, one = Recorder(), module(1, quiet=0.5)
     rounds = make_rounds(await make_line(recorder, one), one)
     await rounds.round()
     await rounds.round()
     assert wakes(recorder) == 1
-    await asyncio.sleep(0.12)
+    await asyncio.sleep(0.52)
     await rounds.round()
     assert wakes(recorder) == 2
     assert readings(rounds) == [expected(one)]
@@ -294,27 +306,27 @@ async def test_the_pause_after_a_wake_up_grows_at_the_second_try(
 
 
 async def test_a_module_silent_for_a_minute_is_asked_every_10_s_only(
-    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+    make_line: MakeLine,
+    make_rounds: MakeRounds,
+    monkeypatch: pytest.MonkeyPatch,
+    ahead: Ahead,
 ) -> None:
     assert (rounds_module.EAGER, rounds_module.RARE) == (60.0, 10.0)
-    monkeypatch.setattr(rounds_module, "EAGER", 0.5)
-    monkeypatch.setattr(rounds_module, "RARE", 0.4)
     monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
     recorder, modules = Recorder(), [module(1), module(2, silent=True)]
     rounds = make_rounds(await make_line(recorder, *modules), *modules)
-    start = time.monotonic()
     await rounds.round()
     before = times_asked(recorder, 2)
     for number in range(1, 4):
         await rounds.round()
         assert times_asked(recorder, 2) == before + number
-    await asyncio.sleep(max(0.0, start + 0.6 - time.monotonic()))
+    ahead.by += 60
     await rounds.round()
     before = times_asked(recorder, 2)
     for _ in range(5):
         await rounds.round()
     assert times_asked(recorder, 2) == before
-    await asyncio.sleep(0.4)
+    ahead.by += 10
     modules[1].silent = False
     await rounds.round()
     assert times_asked(recorder, 2) == before + 1
@@ -325,21 +337,19 @@ async def test_nobody_waits_longer_than_a_second_for_a_sleeper(
     make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert rounds_module.ROUND_LIMIT < 1.0
-    monkeypatch.setattr(rounds_module, "ROUND_LIMIT", 0.4)
-    monkeypatch.setattr(valence, "WAKE_PAUSES", (0.5, 0.5))
+    monkeypatch.setattr(valence, "WAKE_PAUSES", (0.8, 0.8))
     monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
-    modules = [module(1), module(2, wake_time=0.3)]
+    modules = [module(1), module(2, wake_time=0.6)]
     rounds = make_rounds(await make_line(*modules), *modules)
-    await rounds.round()
-    await asyncio.sleep(0.3)
     await rounds.round()
     assert readings(rounds) == [expected(one) for one in modules]
     modules[1].fall_asleep()
-    start = time.monotonic()
-    await rounds.round()
-    assert time.monotonic() - start < 0.4
+    monkeypatch.setattr(valence, "WAKE_PAUSES", (60.0, 60.0))
+    async with asyncio.timeout(30):
+        await rounds.round()
     assert readings(rounds) == [expected(modules[0]), None]
-    await asyncio.sleep(0.5)
+    monkeypatch.setattr(valence, "WAKE_PAUSES", (0.8, 0.8))
+    await asyncio.sleep(0.8)
     await rounds.round()
     assert readings(rounds) == [expected(one) for one in modules]
 
@@ -384,29 +394,30 @@ async def test_where_no_other_battery_waits_the_sleeper_is_waited_for(
 
 
 async def test_a_silent_battery_is_woken_again_after_a_long_pause(
-    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+    make_line: MakeLine,
+    make_rounds: MakeRounds,
+    monkeypatch: pytest.MonkeyPatch,
+    ahead: Ahead,
 ) -> None:
     # A bus that is asked often enough to be awake, and one battery asked rarely.
-    monkeypatch.setattr(rounds_module, "AWAKE", 0.2)
     monkeypatch.setattr(rounds_module, "EAGER", 0.0)
-    monkeypatch.setattr(rounds_module, "RARE", 0.3)
     monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
     modules = [module(1), module(2, silent=True)]
     recorder = Recorder()
     rounds = make_rounds(await make_line(recorder, *modules), *modules)
     await rounds.round()
-    await asyncio.sleep(0.32)
+    ahead.by += 11
     await rounds.round()
     modules[1].silent = False
     modules[1].fall_asleep()
     before = wakes(recorder)
-    await asyncio.sleep(0.32)
+    ahead.by += 11
     await rounds.round()
     assert wakes(recorder) == before + 1
     assert readings(rounds) == [expected(one) for one in modules]
     modules[1].silent = True
     for _ in range(2):
-        await asyncio.sleep(0.32)
+        ahead.by += 11
         await rounds.round()
     assert wakes(recorder) == before + 3
 
@@ -453,10 +464,9 @@ def histories(rounds: Rounds) -> list[int | None]:
 
 
 async def test_each_round_reads_the_history_of_one_battery(
-    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+    make_line: MakeLine, make_rounds: MakeRounds, ahead: Ahead
 ) -> None:
     assert rounds_module.SLOWLY == 600.0
-    monkeypatch.setattr(rounds_module, "SLOWLY", 0.5)
     recorder, modules = Recorder(), [module(1, cycles=11), module(2, cycles=12)]
     rounds = make_rounds(await make_line(recorder, *modules), *modules)
     for known in ([11, None], [11, 12], [11, 12]):
@@ -464,7 +474,7 @@ async def test_each_round_reads_the_history_of_one_battery(
         assert histories(rounds) == known
     assert [ask[1:] for ask in asked(recorder)].count((0x12, 2)) == 2
     modules[0].cycles = 13
-    await asyncio.sleep(0.5)
+    ahead.by += 600
     await rounds.round()
     assert histories(rounds) == [13, 12]
 
@@ -548,8 +558,7 @@ async def test_a_port_that_is_pulled_out_takes_all_readings_with_it(
     line = await make_line(*modules, link=link)
     rounds = make_rounds(line, *modules, url=str(link))
     await rounds.round()
-    line.unplug()
-    await asyncio.sleep(0.02)
+    await unplugged(line, rounds.bus)
     with pytest.raises(PortMissing):
         await rounds.round()
     assert readings(rounds) == [None, None]
@@ -592,8 +601,7 @@ async def test_after_the_bus_was_away_a_battery_is_asked_at_once(
     for _ in range(3):
         await rounds.round()
     assert rounds.batteries[1].tries > 2
-    line.unplug()
-    await asyncio.sleep(0.02)
+    await unplugged(line, rounds.bus)
     for _ in range(2):
         with pytest.raises(PortMissing):
             await rounds.round()
@@ -601,7 +609,7 @@ async def test_after_the_bus_was_away_a_battery_is_asked_at_once(
     await line.replug()
     # The tries from before count no more: the pause is that of a first wake-up.
     monkeypatch.setattr(valence, "WAKE_PAUSES", (0.01, 30.0))
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(20.0):
         await rounds.round()
     assert readings(rounds) == [expected(one) for one in modules]
 
@@ -614,7 +622,7 @@ async def test_another_master_takes_all_readings_away(
     rounds = make_rounds(line, one)
     await rounds.round()
     line.inject(request(9, SUMMARY).encoded)
-    await asyncio.sleep(0.01)
+    await until(lambda: rounds.bus.watch.silent)
     before = line.bytes_received
     with pytest.raises(ForeignMaster):
         await rounds.round()
@@ -634,7 +642,7 @@ async def test_a_line_that_never_becomes_quiet_takes_all_readings_away(
     rounds = make_rounds(line, one)
     rounds.bus.timing = replace(rounds.bus.timing, quiet=0.2)
     await rounds.round()
-    async with babble(line):
+    async with babble(line, rounds.bus):
         with pytest.raises(GarbledAnswer, match="does not become quiet"):
             await rounds.round()
     assert readings(rounds) == [None]
@@ -729,9 +737,8 @@ async def test_a_round_reads_all_packs_and_wakes_nobody(
 
 
 async def test_each_round_reads_the_settings_of_one_pack(
-    make_line: MakeLine, make_pack_rounds: Any, monkeypatch: pytest.MonkeyPatch
+    make_line: MakeLine, make_pack_rounds: Any, ahead: Ahead
 ) -> None:
-    monkeypatch.setattr(rounds_module, "SLOWLY", 0.5)
     made = packs(1, 2)
     rounds = make_pack_rounds(await make_line(*made), *made)
 
@@ -747,7 +754,7 @@ async def test_each_round_reads_the_settings_of_one_pack(
     made[0].parameters[0x1355] = made[1].parameters[0x1355] = 120
     await rounds.round()
     assert known() == [10.0, 10.0]
-    await asyncio.sleep(0.5)
+    ahead.by += 600
     # What a pack does not tell this time is kept.
     made[1].refuse = {0x1300}
     await rounds.round()
@@ -800,8 +807,7 @@ async def test_after_the_first_frame_of_another_master_nothing_is_sent(
     await rounds.round()
     frames, before = rounds.bus.watch.frames, line.bytes_received
     intruder.talking = True
-    while rounds.bus.watch.frames == frames:
-        await asyncio.sleep(0.001)
+    await until(lambda: rounds.bus.watch.frames > frames)
     for _ in range(3):
         # What it asks of packs that are not ours is nothing to us.
         with pytest.raises(ForeignMaster):
@@ -821,15 +827,15 @@ async def test_while_another_master_talks_what_is_heard_counts(
     await rounds.round()
     before = line.bytes_received
     intruder.talking = True
-    while not rounds.family.bank.packs:
-        await asyncio.sleep(0.005)
+    await until(lambda: bool(rounds.family.bank.packs))
     chance = random.Random(9)
     for _ in range(3):
         for one in made:
             seplos_data.scramble(one, chance)
-        await asyncio.sleep(0.15)
-        await rounds.round()
-        assert readings(rounds) == [*told(made[0]), None]
+        async with asyncio.timeout(10):
+            while readings(rounds) != [*told(made[0]), None]:
+                await asyncio.sleep(0.01)
+                await rounds.round()
         assert isinstance(rounds.batteries[1].error, ForeignMaster)
         assert not rounds.batteries[0].silent
     assert line.bytes_received == before
@@ -850,11 +856,10 @@ async def test_what_was_heard_does_not_outlive_the_port(
     made = packs(1, 2)
     line = await make_line(Intruder(made, interval=0.05), *made, link=link)
     rounds = make_pack_rounds(line, *made, url=str(link))
-    await rounds.family.listen(0.2)
+    await rounds.family.listen(0.6)
     await rounds.round()
     assert readings(rounds) == told(*made)
-    line.unplug()
-    await asyncio.sleep(0.02)
+    await unplugged(line, rounds.bus)
     with pytest.raises(PortMissing):
         await rounds.round()
     assert readings(rounds) == [None, None]
@@ -864,7 +869,7 @@ async def test_packs_are_asked_again_after_the_silence(
     make_line: MakeLine, make_pack_rounds: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert foreign.SILENCE == 60.0
-    monkeypatch.setattr(foreign, "SILENCE", 0.3)
+    monkeypatch.setattr(foreign, "SILENCE", 1.0)
     made = packs(1, 2)
     intruder = Intruder(made[:1], talking=False, interval=0.05)
     line = await make_line(intruder, *made)
@@ -872,7 +877,7 @@ async def test_packs_are_asked_again_after_the_silence(
     await rounds.round()
     before = line.bytes_received
     intruder.talking = True
-    await asyncio.sleep(0.2)
+    await until(lambda: 1 in rounds.family.bank.packs)
     await rounds.round()
     intruder.talking = False
     last = time.monotonic()
@@ -880,7 +885,7 @@ async def test_packs_are_asked_again_after_the_silence(
         with suppress(ForeignMaster):
             await rounds.round()
         await asyncio.sleep(0.02)
-    assert time.monotonic() - last > 0.2
+    assert time.monotonic() - last > 0.5
     await rounds.round()
     assert readings(rounds) == told(*made)
     assert rounds.batteries[1].error is None
@@ -895,7 +900,8 @@ async def test_a_pack_that_answers_late_is_no_other_master(
     rounds = make_pack_rounds(line, *made)
     await rounds.round()
     # The first of three answers comes when it is waited for no more.
-    line.faults.late, line.faults.late_by = 1.0, (0.09, 0.09)
+    late_by = 1.5 * FAST.answer
+    line.faults.late, line.faults.late_by = 1.0, (late_by, late_by)
     for _ in range(3):
         await rounds.round()
     line.faults.late = 0.0
@@ -912,9 +918,9 @@ async def test_no_wrong_value_of_packs_on_a_bad_line(
     make_line: MakeLine, make_pack_rounds: Any
 ) -> None:
     made, chance = packs(0, 1, 2), random.Random(11)
-    faults = Faults(noise=0.03, lost=0.02, late=0.02, late_by=(0.05, 0.2))
+    faults = Faults(noise=0.03, lost=0.02, late=0.02, late_by=(0.07, 0.2))
     line = await make_line(*made, faults=faults, seed=11)
-    timing = Timing(answer=0.03, leaving=0.002, quiet=0.005)
+    timing = Timing(answer=0.05, leaving=0.02, quiet=0.005)
     rounds = make_pack_rounds(line, *made, timing=timing)
     whole = 0
     for _ in range(60):

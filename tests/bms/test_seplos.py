@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 import random
@@ -51,7 +51,7 @@ from custom_components.openxpbms.bms.virtual.line import Answer
 from custom_components.openxpbms.bms.virtual.line import Settings as LineSettings
 
 from . import seplos_data
-from .conftest import FAST, MakeBus, MakeLine, MakeSeplos
+from .conftest import FAST, MakeBus, MakeLine, MakeSeplos, unplugged
 from .seplos_data import (
     BURSTS,
     DUMP,
@@ -215,6 +215,16 @@ async def test_a_virtual_pack_at_real_speed(
     assert line.complaints == []
 
 
+def patience(family: Seplos, *there: int) -> Callable[[float], None]:
+    """Return a progress that gives time to those who are there and to nobody else."""
+
+    def tell(share: float) -> None:
+        answer = 5.0 if round(17 * share) in there else 0.03
+        family.bus.timing = replace(FAST, answer=answer)
+
+    return tell
+
+
 async def test_a_scan_of_virtual_packs(
     make_line: MakeLine, make_seplos: MakeSeplos
 ) -> None:
@@ -224,8 +234,8 @@ async def test_a_scan_of_virtual_packs(
         VirtualPack(16, turnaround=0.0, refuse={0x1700}, sensors=2),
     ]
     line = await make_line(*packs)
-    family = await make_seplos(line, bus={"timing": replace(FAST, answer=0.03)})
-    result = await family.scan()
+    family = await make_seplos(line)
+    result = await family.scan(progress=patience(family, 0, 7, 16))
     unnamed = {"serial": None, "model": "Seplos V3", "model_code": ""}
     whos = (
         identity(packs[0]),
@@ -554,8 +564,7 @@ async def test_after_the_port_was_away_the_serial_number_is_shown_again(
     family = Seplos(make_bus(str(link), terminator=b""))
     await family.open()
     await family.read(DUMPED)
-    line.unplug()
-    await asyncio.sleep(0.02)
+    await unplugged(line, family.bus)
     with pytest.raises(PortGone):
         await family.read(DUMPED)
     one.write(0x1715, "SP05B9999999999", 30)
@@ -649,9 +658,15 @@ async def test_a_scan_finds_all_packs_and_tells_its_progress(
     packs = [Tables(address) for address in (0, 1, 16)]
     packs[1].refused = {0x1700}
     line = await make_line(*packs)
-    family = await make_seplos(line, bus={"timing": replace(FAST, answer=0.03)})
+    family = await make_seplos(line)
     shares: list[float] = []
-    result = await family.scan(progress=shares.append)
+    wait = patience(family, 0, 1, 16)
+
+    def tell(share: float) -> None:
+        shares.append(share)
+        wait(share)
+
+    result = await family.scan(progress=tell)
     assert [found.address for found in result.found] == [0, 1, 16]
     assert result.found[0] == DUMPED
     assert result.found[1].serial is None

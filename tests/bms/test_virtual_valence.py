@@ -14,7 +14,7 @@ from custom_components.openxpbms.bms.virtual import (
     VirtualModule,
 )
 
-from .conftest import reference_crc
+from .conftest import reference_crc, until
 from .test_virtual_line import Client
 
 WAKE = bytes.fromhex("00 00 01 01 C0 74 0D 0A 00 00")
@@ -310,19 +310,20 @@ async def test_modules_are_woken_and_read_over_the_wire() -> None:
     async with VirtualLine(modules) as line:
         with Client(line.path, 9600) as client:
             client.send(WAKE)
-            await client.silence(len(WAKE) * 11 / 9600 + 0.03)
+            await until(lambda: list(line.frames) == [WAKE])
             client.set(115200)
             await client.silence(0.06)
             for address in (1, 2, 3):
                 client.send(request(address, 0x45, 9))
-                reply = await client.receive(25, within=0.1)
+                within = 0.1 if address == 2 else 10.0  # nobody is there
+                reply = await client.receive(25, within=within)
                 assert reply[:3] == (bytes((address, 3, 18)) if address != 2 else b"")
     assert not line.complaints
 
 
 # Closes the port right after the wake-up, as other programs do.
 PROGRAM = """
-import os, sys, termios, time
+import os, sys, termios
 
 def opened(speed):
     fd = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
@@ -336,7 +337,7 @@ fd = opened(termios.B9600)
 os.write(fd, bytes.fromhex(sys.argv[2]))
 os.close(fd)
 fd = opened(termios.B115200)
-time.sleep(0.1)
+sys.stdin.readline()
 os.write(fd, bytes.fromhex(sys.argv[3]))
 reply = b""
 while len(reply) < 25:
@@ -352,9 +353,12 @@ async def test_a_program_that_reopens_the_port_is_served_where_it_is_not_strict(
         program = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", PROGRAM, line.path),
             *(WAKE.hex(), request(1, 0x45, 9).hex()),
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
+        await until(lambda: bool(line.frames))
+        await asyncio.sleep(0.06)  # by now it is awake
         async with asyncio.timeout(10):
-            output, _ = await program.communicate()
+            output, _ = await program.communicate(b"\n")
     assert bytes.fromhex(output.decode()) == frame(VirtualModule(1), 0x45, 9)
     assert not line.complaints

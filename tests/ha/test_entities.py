@@ -265,7 +265,9 @@ async def test_another_master_silences_the_bus_until_told_or_gone(
     coordinator = entry.runtime_data
     sent = line.bytes_received
     line.inject(with_crc(bytes.fromhex("090300450009")) + b"\r\n")
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(10):
+        while not coordinator.bus.watch.silent:
+            await asyncio.sleep(0.01)
     await coordinator.async_refresh()
     assert line.bytes_received == sent
     assert value(hass, f"sensor.{PREFIX}_voltage") == "unavailable"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -24,6 +26,7 @@ from custom_components.openxpbms.bms.virtual.seplos import (
     VirtualPack,
 )
 from custom_components.openxpbms.const import DOMAIN
+from custom_components.openxpbms.search import fresh_packs
 
 from .conftest import MakeLine, first_round, go_on, port_input, start_flow
 
@@ -78,6 +81,27 @@ async def refresh(hass: HomeAssistant, entry: Any) -> None:
     """Do one round now."""
     await entry.runtime_data.async_refresh()
     await hass.async_block_till_done()
+
+
+async def rounds_until(
+    hass: HomeAssistant, entry: Any, done: Callable[[], object]
+) -> None:
+    """Do rounds until something has come about."""
+    async with asyncio.timeout(20):
+        while not done():
+            await asyncio.sleep(0.05)
+            await refresh(hass, entry)
+
+
+def read(entry: Any) -> int:
+    """Return how many batteries have a reading."""
+    return sum(battery.reading is not None for battery in entry.runtime_data)
+
+
+def offered(hass: HomeAssistant, entry: Any) -> bool:
+    """Return whether listening is offered in place of asking."""
+    issues = ir.async_get(hass)
+    return bool(issues.async_get_issue(DOMAIN, f"bank_heard_{entry.entry_id}"))
 
 
 def state(hass: HomeAssistant, key: str, platform: str = "sensor") -> str:
@@ -227,7 +251,7 @@ async def test_sixteen_packs_are_heard_and_not_a_byte_is_sent(
     packs = [VirtualPack(n, soc=30.0 + n, current=n - 8.0) for n in range(1, 17)]
     line = await make_line(VirtualBank(packs), real_time=True)
     entry = await seplos_entry(hass, line.path, mode="listen")
-    await asyncio.sleep(3.0)
+    await rounds_until(hass, entry, lambda: read(entry) == 16)
     await refresh(hass, entry)
     heard = sorted(battery.identity.address for battery in entry.runtime_data)
     assert heard == list(range(1, 17))
@@ -245,14 +269,14 @@ async def test_a_heard_pack_that_falls_silent_is_told(
 ) -> None:
     packs = [VirtualPack(1), VirtualPack(2)]
     line = await make_line(VirtualBank(packs))
-    with patch("custom_components.openxpbms.bms.listening.HEARD_FOR", 0.5):
+    with patch("custom_components.openxpbms.bms.listening.HEARD_FOR", 1.0):
         entry = await seplos_entry(hass, line.path, mode="listen")
-        await asyncio.sleep(0.5)
+        await rounds_until(hass, entry, lambda: read(entry) == 2)
         await refresh(hass, entry)
         key = f"{entry.entry_id}_2"
         assert state(hass, f"{key}_communication", "binary_sensor") == "on"
         packs[1].silent = True
-        await asyncio.sleep(1.0)
+        await rounds_until(hass, entry, lambda: read(entry) == 1)
         await refresh(hass, entry)
         assert state(hass, f"{key}_communication", "binary_sensor") == "off"
         assert state(hass, f"{key}_voltage") == "unavailable"
@@ -266,7 +290,7 @@ async def test_a_pack_that_is_still_heard_is_not_removed(
     assert await async_setup_component(hass, "config", {})
     line = await make_line(VirtualBank([VirtualPack(1), VirtualPack(2)]))
     entry = await seplos_entry(hass, line.path, mode="listen")
-    await asyncio.sleep(0.5)
+    await rounds_until(hass, entry, lambda: read(entry) == 2)
     await refresh(hass, entry)
     devices = dr.async_get(hass)
     device = next(
@@ -307,14 +331,15 @@ async def test_an_intruder_silences_the_asking_entry_which_may_then_listen(
     entry = await seplos_entry(hass, line.path, pack_identity(5, "A1"))
     assert float(state(hass, "seplos_A1_state_of_charge")) == 60.0
     intruder.talking = True
-    await asyncio.sleep(0.6)
+    while not entry.runtime_data.bus.watch.silent:
+        await asyncio.sleep(0.01)
     sent = line.bytes_received
     pack.soc = 61.0
-    await asyncio.sleep(0.6)
-    await refresh(hass, entry)
+    now = partial(state, hass, "seplos_A1_state_of_charge")
+    await rounds_until(hass, entry, lambda: now() == "61.0")
     assert line.bytes_received == sent
     # What the other master asks is shown meanwhile.
-    assert float(state(hass, "seplos_A1_state_of_charge")) == 61.0
+    assert float(now()) == 61.0
     issue_id = f"bank_heard_{entry.entry_id}"
     issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
     assert issue is not None
@@ -326,7 +351,7 @@ async def test_an_intruder_silences_the_asking_entry_which_may_then_listen(
     await hass.async_block_till_done()
     assert entry.data["mode"] == "listen"
     await first_round(hass, entry)
-    await asyncio.sleep(0.6)
+    await rounds_until(hass, entry, lambda: read(entry) == 1)
     await refresh(hass, entry)
     assert line.bytes_received == sent
     # The same device as before, with its history.
@@ -357,7 +382,7 @@ async def test_which_pack_is_which_is_asked_where_numbers_do_not_tell(
     assert done["type"] == "create_entry"
     await hass.async_block_till_done()
     await first_round(hass, entry)
-    await asyncio.sleep(0.5)
+    await rounds_until(hass, entry, lambda: read(entry) == 2)
     await refresh(hass, entry)
     assert keys(entry) == {1: f"{entry.entry_id}_1", 2: "seplos_A1"}
     assert float(state(hass, "seplos_A1_state_of_charge")) == 70.0
@@ -376,8 +401,7 @@ async def test_asking_may_go_on_when_a_person_says_so(
     line = await make_line(pack, intruder)
     entry = await seplos_entry(hass, line.path, pack_identity(0, "A1"))
     intruder.talking = True
-    await asyncio.sleep(0.5)
-    await refresh(hass, entry)
+    await rounds_until(hass, entry, lambda: offered(hass, entry))
     intruder.talking = False
     await asyncio.sleep(0.3)
     sent = line.bytes_received
@@ -455,7 +479,7 @@ async def test_reconfigure_changes_to_listening_by_what_is_overheard(
     again = await go_on(hass, result, {"next_step_id": "listen_instead"})
     assert again["reason"] == "nothing_heard"
     intruder.talking = True
-    await asyncio.sleep(0.6)
+    await rounds_until(hass, entry, lambda: fresh_packs(entry.runtime_data))
     result = await entry.start_reconfigure_flow(hass)
     result = await go_on(hass, result, {"next_step_id": "listen_instead"})
     assert result["reason"] == "reconfigure_successful"
