@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from homeassistant.config_entries import ConfigFlowResult, OptionsFlowWithReload
+from homeassistant.config_entries import ConfigFlowResult
 from homeassistant.const import CONF_DEVICE, UnitOfTime
 from homeassistant.data_entry_flow import section
-from homeassistant.helpers.selector import (
-    BooleanSelector,
-    NumberSelector,
-    NumberSelectorConfig,
-    NumberSelectorMode,
-    SelectSelector,
-    SelectSelectorConfig,
-    SelectSelectorMode,
-)
+from homeassistant.helpers.selector import BooleanSelector
 import voluptuous as vol
 
 from .bms.valence import LineMode
@@ -30,9 +22,9 @@ from .const import (
     CONF_MODE,
     CONF_TIMING,
     CONF_TURNAROUND,
-    DEFAULT_INTERVAL,
     FAMILY_VALENCE,
     LINE_AUTO,
+    MAX_GUARDED_INTERVAL,
     MAX_INTERVAL,
     MIN_INTERVAL,
     MODE_ASK,
@@ -42,65 +34,47 @@ from .const import (
     SCALES,
 )
 from .families import make_timing
+from .forms import choice, number
+from .guard_options import has_outputs, interval_of
+from .limits_flow import LimitsFlow
+from .outputs_flow import OutputsFlow
 
-LINE_SELECTOR = SelectSelector(
-    SelectSelectorConfig(
-        options=[LINE_AUTO, *(mode.value for mode in LineMode)],
-        translation_key=CONF_LINE,
-        mode=SelectSelectorMode.DROPDOWN,
-    )
-)
-
-
-def _number(low: int, high: int, unit: str) -> NumberSelector:
-    return NumberSelector(
-        NumberSelectorConfig(
-            min=low,
-            max=high,
-            step=1,
-            unit_of_measurement=unit,
-            mode=NumberSelectorMode.BOX,
-        )
-    )
+LINE_SELECTOR = choice([LINE_AUTO, *(mode.value for mode in LineMode)], CONF_LINE)
+SCALE_SELECTOR = choice(SCALES, CONF_CURRENT_SCALE)
+MODE_SELECTOR = choice([MODE_AUTO, MODE_ASK], "another_master")
 
 
-SCALE_SELECTOR = SelectSelector(
-    SelectSelectorConfig(
-        options=list(SCALES),
-        translation_key=CONF_CURRENT_SCALE,
-        mode=SelectSelectorMode.DROPDOWN,
-    )
-)
-MODE_SELECTOR = SelectSelector(
-    SelectSelectorConfig(
-        options=[MODE_AUTO, MODE_ASK],
-        translation_key="another_master",
-        mode=SelectSelectorMode.DROPDOWN,
-    )
-)
-
-
-class OpenXPBMSOptionsFlow(OptionsFlowWithReload):
-    """One page: pace, current, and the line for those who need it."""
+class OpenXPBMSOptionsFlow(LimitsFlow, OutputsFlow):
+    """Pace, current and line; what protection may switch; how far batteries may go."""
 
     async def async_step_init(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Show the options and keep them."""
+        """Let one part be chosen."""
+        return self.async_show_menu(
+            step_id="init", menu_options=["general", "outputs", "limits"]
+        )
+
+    async def async_step_general(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Show the general options and keep them beside all others."""
         if user_input is not None:
             timing = user_input.pop(CONF_TIMING, {})
-            return self.async_create_entry(data=user_input | timing)
+            return self.async_create_entry(
+                data={**self.config_entry.options, **user_input, **timing}
+            )
         return self.async_show_form(
-            step_id="init", data_schema=vol.Schema(self._fields())
+            step_id="general", data_schema=vol.Schema(self._fields())
         )
 
     def _fields(self) -> dict[Any, Any]:
         """What there is to choose for this family and way of using the bus."""
-        data = self.config_entry.data
+        data, options = self.config_entry.data, self.config_entry.options
+        slowest = MAX_GUARDED_INTERVAL if has_outputs(options) else MAX_INTERVAL
+        interval = vol.Required(CONF_INTERVAL, default=interval_of(options))
         fields: dict[Any, Any] = {
-            self._field(CONF_INTERVAL, DEFAULT_INTERVAL): _number(
-                MIN_INTERVAL, MAX_INTERVAL, UnitOfTime.SECONDS
-            )
+            interval: number(MIN_INTERVAL, slowest, UnitOfTime.SECONDS)
         }
         if data[CONF_FAMILY] == FAMILY_VALENCE:
             fields[self._field(CONF_INVERT_CURRENT, default=False)] = BooleanSelector()
@@ -127,8 +101,8 @@ class OpenXPBMSOptionsFlow(OptionsFlowWithReload):
         turnaround = self._field(CONF_TURNAROUND, round(1000 * timing.turnaround))
         schema = {
             **more,
-            answer: _number(30, 5000, UnitOfTime.MILLISECONDS),
-            turnaround: _number(0, 200, UnitOfTime.MILLISECONDS),
+            answer: number(30, 5000, UnitOfTime.MILLISECONDS),
+            turnaround: number(0, 200, UnitOfTime.MILLISECONDS),
         }
         return {
             vol.Required(CONF_TIMING): section(vol.Schema(schema), {"collapsed": True})

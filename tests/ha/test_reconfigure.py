@@ -7,10 +7,11 @@ from typing import Any
 from homeassistant.config_entries import ConfigFlowResult
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import HomeAssistant
-from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.data_entry_flow import FlowResultType, InvalidData
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.setup import async_setup_component
+import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import WebSocketGenerator
 
@@ -23,6 +24,7 @@ from custom_components.openxpbms.config_flow import _readdressed
 from custom_components.openxpbms.const import DOMAIN
 
 from .conftest import MakeEntry, MakeLine, first_round, go_on, identity
+from .option_pages import answer, fields, make_bus, open_page, setups
 
 
 async def reconfigure(
@@ -171,7 +173,7 @@ async def test_options_take_effect(
     assert state is not None
     assert float(state.state) == 12.5
     assert state.attributes["direction_confirmed"] is False
-    result = await hass.config_entries.options.async_init(entry.entry_id)
+    result = await open_page(hass, entry, "general")
     given: dict[str, Any] = {
         "interval": 2,
         "invert_current": True,
@@ -182,9 +184,8 @@ async def test_options_take_effect(
             "turnaround": 1,
         },
     }
-    result = await hass.config_entries.options.async_configure(result["flow_id"], given)
+    result = await answer(hass, result, given)
     assert result["type"] is FlowResultType.CREATE_ENTRY
-    await hass.async_block_till_done()
     await first_round(hass, entry)
     state = hass.states.get(current)
     assert state is not None
@@ -194,6 +195,56 @@ async def test_options_take_effect(
     assert coordinator.update_interval.total_seconds() == 2
     assert coordinator.bus.timing.answer == 0.2
     assert str(coordinator.bus.line) == "115200 8N2"
+
+
+async def test_general_options_keep_all_others(hass: HomeAssistant) -> None:
+    former = {
+        "interval": 30,
+        # Of a bank that is not listened to any more.
+        "mode": "ask",
+        "limits": {"latch_all": True},
+        "outputs": {"joined": "single"},
+    }
+    given = {
+        "interval": 20,
+        "invert_current": False,
+        "current_confirmed": True,
+        "timing": {"line": "mark", "answer_timeout": 200, "turnaround": 1},
+    }
+    with setups():
+        entry = await make_bus(hass, options=former)
+        result = await open_page(hass, entry, "general")
+        await answer(hass, result, given)
+    assert entry.options == former | {
+        "interval": 20,
+        "invert_current": False,
+        "current_confirmed": True,
+        "line": "mark",
+        "answer_timeout": 200,
+        "turnaround": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "default", "slowest"),
+    [
+        ({}, 5, 300),
+        ({"interval": 60}, 60, 300),
+        ({"outputs": {"charge": {"relay": "r"}}}, 2, 5),
+        ({"outputs": {"charge": {"relay": "r"}}, "interval": 60}, 5, 5),
+    ],
+)
+async def test_a_bus_with_relays_is_read_often(
+    hass: HomeAssistant, options: dict[str, Any], default: int, slowest: int
+) -> None:
+    with setups():
+        entry = await make_bus(hass, options=options)
+        result = await open_page(hass, entry, "general")
+        interval = fields(result)["interval"]
+        assert interval["default"] == default
+        assert interval["selector"]["number"]["max"] == slowest
+        with pytest.raises(InvalidData):
+            await answer(hass, result, {"interval": slowest + 1, "timing": {}})
 
 
 async def test_a_battery_is_removed_with_its_device(

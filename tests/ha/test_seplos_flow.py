@@ -29,6 +29,7 @@ from custom_components.openxpbms.const import DOMAIN
 from custom_components.openxpbms.search import fresh_packs
 
 from .conftest import MakeLine, first_round, go_on, port_input, start_flow
+from .option_pages import answer, open_page
 
 
 def seplos(path: str, mode: str = "auto", addresses: str = "") -> dict[str, Any]:
@@ -576,16 +577,13 @@ async def test_options_of_packs(
     pack = VirtualPack(0, serial="A1", current=10.0)
     line = await make_line(pack)
     entry = await seplos_entry(hass, line.path, pack_identity(0, "A1"), mode=mode)
-    result = await hass.config_entries.options.async_init(entry.entry_id)
+    result = await open_page(hass, entry, "general")
     assert {str(key) for key in result["data_schema"].schema} == fields
-    answer: dict[str, Any] = {"interval": 2, "current_scale": "tenths"}
+    given: dict[str, Any] = {"interval": 2, "current_scale": "tenths"}
     if mode == "ask":
-        answer |= {"mode": "ask", "timing": {"answer_timeout": 300, "turnaround": 5}}
-    result = await hass.config_entries.options.async_configure(
-        result["flow_id"], answer
-    )
+        given |= {"mode": "ask", "timing": {"answer_timeout": 300, "turnaround": 5}}
+    result = await answer(hass, result, given)
     assert result["type"] is FlowResultType.CREATE_ENTRY
-    await hass.async_block_till_done()
     if mode == "ask":
         await first_round(hass, entry)
         assert float(state(hass, "seplos_A1_current")) == 100.0
