@@ -534,11 +534,14 @@ class Guard:
         for key, watched in self.watched.items():
             before, now = self._told[key], _raised(watched.decision)
             self._told[key] = now
+            # In order, so that the most serious is told last and stays to be seen.
+            raised = [now[each] for each in now if each not in before]
+            cleared = [before[each] for each in before if each not in now]
             for told in self._on_event.get(key, ()):
-                for raised in now.keys() - before.keys():
-                    told("raised", now[raised])
-                for cleared in before.keys() - now.keys():
-                    told("cleared", before[cleared])
+                for finding in cleared:
+                    told("cleared", finding)
+                for finding in raised:
+                    told("raised", finding)
 
     # What is kept
 
