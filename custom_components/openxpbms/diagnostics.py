@@ -10,7 +10,14 @@ from homeassistant.const import CONF_DEVICE
 
 from .bms.disguise import Disguise
 from .bms.port import shown
-from .const import CONF_BATTERIES, DOMAIN
+from .const import (
+    CONF_BATTERIES,
+    CONF_CONNECTIONS,
+    CONF_OUTPUTS,
+    CONF_STRINGS,
+    DOMAIN,
+)
+from .guard_entity import told
 
 if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant
@@ -55,7 +62,8 @@ def _bus(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
     error = coordinator.last_exception
     return {
         "entry": {**data, CONF_DEVICE: shown(entry.data[CONF_DEVICE])},
-        "options": dict(entry.options),
+        "options": _options(coordinator),
+        "protection": _protection(coordinator),
         "timing": asdict(bus.timing),
         "open": bus.is_open,
         "line": str(bus.line),
@@ -77,6 +85,48 @@ def _bus(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
             }
             for frame in disguise.frames(bus.trace, identities)
         ],
+    }
+
+
+def _options(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
+    """Return the options; keys of batteries may be serial numbers."""
+    options = dict(coordinator.config_entry.options)
+    addresses = {key: str(address) for address, key in coordinator.keys.items()}
+    outputs = dict(options.get(CONF_OUTPUTS, {}))
+    for name in (CONF_CONNECTIONS, CONF_STRINGS):
+        if name in outputs:
+            outputs[name] = {
+                addresses.get(key, "gone"): value
+                for key, value in outputs[name].items()
+            }
+    return options | {CONF_OUTPUTS: outputs} if outputs else options
+
+
+def _protection(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
+    guard = coordinator.guard
+    return {
+        "mode": guard.mode,
+        "storage": guard.storage,
+        "limits": {
+            quantity: asdict(limit)
+            for quantity, limit in guard.limits.quantities.items()
+        },
+        "wants": {
+            guard.board.entity_id(name): want for name, want in guard.plan.wants.items()
+        },
+        "batteries": {
+            str(watched.address): {
+                "wanted": watched.kept.wanted,
+                "opened_by_hand": watched.kept.by_hand,
+                "charge_allowed": watched.decision.may_charge,
+                "discharge_allowed": watched.decision.may_discharge,
+                "fresh": watched.decision.fresh,
+                "findings": [told(finding) for finding in watched.decision.findings],
+                "relay_faults": guard.relay_faults(watched),
+                "trip_test": watched.kept.trip_test,
+            }
+            for watched in guard
+        },
     }
 
 

@@ -459,7 +459,7 @@ class Guard:
 
     def connected(self, watched: Watched) -> bool:
         """Whether a person wants a battery connected and protection allows it."""
-        name = self.hands.outputs.connections.get(watched.address)
+        name = self.hands.outputs.relay_of(watched.address)
         want = self.plan.wants.get(name) if name is not None else None
         if name is None or self.mode is not Mode.ARMED:
             return not must_disconnect(self.outputs, self._member(watched))
@@ -469,13 +469,13 @@ class Guard:
         """Return why a connection that may close does not yet."""
         if self.mode is not Mode.ARMED:
             return None
-        name = self.hands.outputs.connections.get(watched.address)
+        name = self.hands.outputs.relay_of(watched.address)
         return self._waiting.get(name or "")
 
     def relay_faults(self, watched: Watched) -> dict[str, str]:
         """Return what is or was wrong with the relays of a battery, by entity."""
         outputs = self.hands.outputs
-        names = (outputs.charge, outputs.load, outputs.connections.get(watched.address))
+        names = (outputs.charge, outputs.load, outputs.relay_of(watched.address))
         found: dict[str, str] = {}
         for name in dict.fromkeys(n for n in names if n is not None):
             fault = self.board.fault(name)
@@ -638,8 +638,21 @@ class Guard:
         if person:
             self._acknowledge(watched, now)
         kept.wanted, kept.by_hand = True, False
+        for mate in self._mates(watched):
+            if mate.kept.by_hand and person:
+                mate.kept.wanted, mate.kept.by_hand = True, False
         self._judge(watched, None, now)
         self._act()
+
+    def _mates(self, watched: Watched) -> list[Watched]:
+        """Return the batteries that are connected by the same relay."""
+        outputs = self.hands.outputs
+        name = outputs.relay_of(watched.address)
+        return [
+            other
+            for other in self.watched.values()
+            if name is not None and outputs.relay_of(other.address) == name
+        ]
 
     @callback
     def reset(self, watched: Watched) -> None:
@@ -695,7 +708,7 @@ class Guard:
         Raises ServiceValidationError where nothing is commanded or nothing is there.
         """
         outputs = self.outputs
-        own = outputs.connections.get(watched.address)
+        own = outputs.relay_of(watched.address)
         names = [n for n in (outputs.charge, outputs.load, own) if n is not None]
         if self.mode is not Mode.ARMED:
             self._refuse(watched, "not_armed")
@@ -724,6 +737,7 @@ class Guard:
         finally:
             self._onlookers.remove(look)
             watched.tested = False
+            self._act()
         result = {
             "at": dt_util.utcnow().isoformat(),
             "passed": len(opened) == len(names),
@@ -732,7 +746,7 @@ class Guard:
             },
         }
         watched.kept.trip_test = result
-        self._act()
+        self._save()
         return result
 
     # Issues

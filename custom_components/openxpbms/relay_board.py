@@ -20,7 +20,7 @@ from homeassistant.const import (
     STATE_OFF,
     STATE_ON,
 )
-from homeassistant.core import callback
+from homeassistant.core import CoreState, callback
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.event import (
@@ -174,7 +174,7 @@ class Follower:
             grace=max(vote.grace for vote in votes),
             lapsed=beating and now - self._beaten > LAPSE,
         )
-        if not self.hass.is_running and self.memory.away is not None:
+        if self.hass.state is not CoreState.running and self.memory.away is not None:
             # The integration that brings it may still be starting.
             self.memory = replace(self.memory, away=None)
             step = replace(step, fault=None, at=min(step.at, now + STARTING))

@@ -463,7 +463,6 @@ def test_none_of_something_is_an_illegal_value() -> None:
         (request(0x1000, 0, function=0x2B), 0x2B),
         (request(0x4321, 1, function=7), 7),
         (framed(0, 6, 0x13, 0x55, 0, 120), 6),
-        (bytes.fromhex("00 10 15 10 00 01 02 55 AA 52 BE"), 16),
         (framed(0, 15, 0x14, 0, 0, 8, 1, 0xFF), 15),
     ],
 )

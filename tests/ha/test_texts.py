@@ -12,8 +12,18 @@ from typing import Any
 import pytest
 import yaml
 
-from custom_components.openxpbms import binary_sensor, sensor
+from custom_components.openxpbms import (
+    binary_sensor,
+    button,
+    event,
+    protection_sensor,
+    select,
+    sensor,
+    switch,
+)
 from custom_components.openxpbms.bms import errors
+from custom_components.openxpbms.bms.limits import Quantity
+from custom_components.openxpbms.bms.rules import RULES
 
 ROOT = Path(__file__).parents[2] / "custom_components" / "openxpbms"
 EN: dict[str, Any] = json.loads((ROOT / "translations/en.json").read_text())
@@ -128,10 +138,41 @@ def test_every_entity_has_a_name_and_an_icon() -> None:
             binary_sensor.ALARM,
             *binary_sensor.STATUS,
             *binary_sensor.GROUPS,
+            *protection_sensor.FOUND,
+            *protection_sensor.SUMS,
         )
     }
     assert binary == set(EN["entity"]["binary_sensor"])
     assert binary == set(ICONS["entity"]["binary_sensor"])
+    others = {
+        "button": [button.RESET],
+        "event": [event.PROTECTION],
+        "select": [select.MODE, select.STORAGE],
+        "switch": [switch.CONNECTION],
+    }
+    for platform, descriptions in others.items():
+        names = {item.translation_key for item in descriptions}
+        assert names == set(EN["entity"][platform])
+        assert names == set(ICONS["entity"][platform])
+
+
+def test_every_refusal_has_a_text_for_every_quantity_that_stops() -> None:
+    told = {key.removeprefix("refused_") for key in EN["exceptions"]}
+    stopping = {rule.quantity for rule in RULES if rule.stops}
+    never = {
+        Quantity.CELL_UNDER_TEMPERATURE,  # does not keep a battery from connecting
+        Quantity.LOW_SOC,  # warn only
+        Quantity.REPORTED_WARNING,
+    }
+    assert stopping - never <= told
+    assert Quantity.SILENCE in told
+
+
+def test_every_action_is_described() -> None:
+    fields = yaml.safe_load((ROOT / "services.yaml").read_text())
+    assert set(fields) == set(EN["services"]) == set(ICONS["services"])
+    for name, action in fields.items():
+        assert set(action["fields"]) == set(EN["services"][name]["fields"])
 
 
 def test_cell_names_carry_their_number() -> None:

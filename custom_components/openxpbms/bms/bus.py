@@ -7,13 +7,15 @@ questions are on the wire, and nothing at all while another master talks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 import time
 
 from .counters import Counters, Trace
 from .errors import (
     AnswerError,
+    BusError,
     DoubtfulAnswer,
     ForeignMaster,
     GarbledAnswer,
@@ -23,7 +25,17 @@ from .errors import (
     WrongBattery,
 )
 from .foreign import ForeignWatch
-from .frame import Found, Frame, Refusal, Reply, Request, Search, find_reply
+from .frame import (
+    Found,
+    Frame,
+    Question,
+    Refusal,
+    Reply,
+    Request,
+    Search,
+    WriteRequest,
+    find_reply,
+)
 from .port import Line, Port, shown
 
 LISTEN = 2.0
@@ -56,6 +68,29 @@ class Heard:
     noise: int
 
 
+class Held:
+    """A bus that is held for several exchanges."""
+
+    def __init__(self, bus: Bus, line: Line) -> None:
+        """Use `line` for all of them."""
+        self._bus = bus
+        self._line = line
+
+    async def exchange(
+        self, request: Request, *, others: Sequence[Request] = ()
+    ) -> Reply:
+        """See `Bus.exchange`."""
+        return await self._bus._exchange(request, self._line, others)
+
+    async def write(self, request: WriteRequest) -> bool:
+        """Send a write once and for all; return whether it was acknowledged.
+
+        Raises Refused where the battery refuses it, and any other BusError only where
+        nothing was sent. Without an acknowledgement nobody knows what it did.
+        """
+        return await self._bus._write_once(request, self._line)
+
+
 class Bus:
     """One serial port, shared by all batteries behind it."""
 
@@ -80,6 +115,7 @@ class Bus:
         self.trace = Trace()
         self.watch = ForeignWatch(terminator)
         self.last_exchange: float | None = None
+        self.opened_at: float | None = None
         self.mute = mute
         self.on_heard: Callable[[Frame], None] | None = None
         self._listen = LISTEN if listen is None else listen
@@ -92,6 +128,7 @@ class Bus:
         self._noisy = False
         self._listened = False
         self._closed = False
+        self._handed_over = False
         self._owed: dict[tuple[int, int, int], float] = {}
 
     @property
@@ -148,6 +185,14 @@ class Bus:
         self.last_exchange = None
         self._listened = False
         await self._port.open(line)
+        self.opened_at = time.monotonic()
+
+    @property
+    def quiet_for(self) -> float:
+        """For how many s the port has been open without anybody else on the line."""
+        if self.opened_at is None or not self.is_open:
+            return 0.0
+        return time.monotonic() - max(self.opened_at, self.watch.last or 0.0)
 
     async def _listen_for(
         self, seconds: float, progress: Callable[[float], None] | None
@@ -195,16 +240,41 @@ class Bus:
         Raises an AnswerError, a PortError or ForeignMaster.
         """
         async with self._lock:
+            return await self._exchange(request, line, others)
+
+    @asynccontextmanager
+    async def hold(self, line: Line) -> AsyncIterator[Held]:
+        """Keep the bus for several exchanges, none of which anybody comes between."""
+        async with self._lock:
+            yield Held(self, line)
+
+    async def _exchange(
+        self, request: Request, line: Line, others: Sequence[Request]
+    ) -> Reply:
+        await self._settle_debts(request, line, others)
+        try:
+            return await self._ask(request, line)
+        except (GarbledAnswer, WrongBattery):
+            self._count(request, "retries")
             await self._settle_debts(request, line, others)
-            try:
-                return await self._ask(request, line)
-            except (GarbledAnswer, WrongBattery):
-                self._count(request, "retries")
-                await self._settle_debts(request, line, others)
-                return await self._ask(request, line)
+            return await self._ask(request, line)
+
+    async def _write_once(self, request: WriteRequest, line: Line) -> bool:
+        """See `Held.write`."""
+        await self._settle_debts(request, line, ())
+        self._handed_over = False
+        try:
+            await self._ask(request, line)
+        except Refused:
+            raise
+        except BusError:
+            if not self._handed_over:
+                raise
+            return False
+        return True
 
     async def _settle_debts(
-        self, request: Request, line: Line, others: Sequence[Request]
+        self, request: Question, line: Line, others: Sequence[Request]
     ) -> None:
         self._check()
         if not self._doubtful(request):
@@ -219,11 +289,11 @@ class Bus:
             address=str(request.address),
         )
 
-    def _doubtful(self, request: Request) -> bool:
+    def _doubtful(self, request: Question) -> bool:
         asked = self._owed.get(request.shape)
         return asked is not None and time.monotonic() - asked < OWED_FOR
 
-    async def _ask(self, request: Request, line: Line) -> Reply:
+    async def _ask(self, request: Question, line: Line) -> Reply:
         await self._prepare(line)
         self._count(request, "exchanges")
         self.watch.asked(request)
@@ -290,9 +360,10 @@ class Bus:
 
     def _write(self, data: bytes, line: Line) -> None:
         self.trace.add("sent", data, str(line))
+        self._handed_over = True
         self._port.write(data)
 
-    async def _search(self, request: Request, line: Line, start: float) -> Search:
+    async def _search(self, request: Question, line: Line, start: float) -> Search:
         on_wire = line.seconds(len(request.encoded) + request.reply_length)
         end = start + on_wire + self.timing.answer
         while True:
@@ -316,7 +387,7 @@ class Bus:
             self._noisy = True
             self._stray(data)
 
-    def _account(self, request: Request, search: Search, received: bytes) -> None:
+    def _account(self, request: Question, search: Search, received: bytes) -> None:
         """Account for what stood before and behind a reply."""
         line = str(self._port.line)
         self._skip(request, received[: search.start])
@@ -331,7 +402,7 @@ class Bus:
             self._noisy = True
             self._stray(behind)
 
-    def _skip(self, request: Request, data: bytes) -> list[Found]:
+    def _skip(self, request: Question, data: bytes) -> list[Found]:
         """Count bytes that were no reply, an echo of the request apart."""
         if request.encoded in data:
             self._count(request, "echoes")
@@ -354,7 +425,7 @@ class Bus:
         return found
 
     def _failure(
-        self, request: Request, search: Search, received: bytes
+        self, request: Question, search: Search, received: bytes
     ) -> AnswerError:
         """Count what went wrong and name it."""
         found = self._skip(request, received)
@@ -378,14 +449,14 @@ class Bus:
             f"the answer of battery {address} was garbled", address=address
         )
 
-    def _both(self, request: Request) -> tuple[Counters, Counters]:
+    def _both(self, request: Question) -> tuple[Counters, Counters]:
         return self.counters, self.counters_of(request.address)
 
-    def _count(self, request: Request, name: str) -> None:
+    def _count(self, request: Question, name: str) -> None:
         for counters in self._both(request):
             setattr(counters, name, getattr(counters, name) + 1)
 
-    def _outcome(self, request: Request, *, answered: bool) -> None:
+    def _outcome(self, request: Question, *, answered: bool) -> None:
         for counters in self._both(request):
             counters.outcomes.append(answered)
             counters.answers += answered

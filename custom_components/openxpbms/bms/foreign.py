@@ -12,7 +12,7 @@ from collections.abc import Callable
 from math import inf
 import time
 
-from .frame import Found, Frame, Refusal, Reply, Request, find_frames
+from .frame import Found, Frame, Question, Refusal, Reply, find_frames
 
 ASKED_FOR = 5.0
 SILENCE = 60.0
@@ -33,7 +33,7 @@ class ForeignWatch:
         self._clock = clock
         self._buffer = bytearray()
         self._asked: dict[tuple[int, int, int], float] = {}
-        self._echo: Request | None = None
+        self._echo: Frame | None = None
         self._unasked_at: float | None = None
         self._last: float | None = None
         self._episodes: deque[float] = deque()
@@ -42,10 +42,10 @@ class ForeignWatch:
         self.foreign_frames = 0
         self.unread_bytes = 0
 
-    def asked(self, request: Request) -> None:
+    def asked(self, request: Question) -> None:
         """Remember what was sent: its reply may come late, its echo once."""
         self._asked[request.shape] = self._clock()
-        self._echo = request
+        self._echo = request.echo
 
     def feed(self, data: bytes) -> list[Found]:
         """Judge bytes that were not the expected reply; return the frames in them."""
@@ -97,6 +97,11 @@ class ForeignWatch:
             self._episodes.append(now)
             self._held = len(self._episodes) >= EPISODES
         self._last = now
+
+    @property
+    def last(self) -> float | None:
+        """When a foreign frame was heard last, None for never."""
+        return self._last
 
     @property
     def silent(self) -> bool:

@@ -75,6 +75,16 @@ class Request:
         return _byte_count(self.function, self.count)
 
     @property
+    def head(self) -> bytes:
+        """What its reply begins with."""
+        return bytes(self.shape)
+
+    @property
+    def data_at(self) -> tuple[int, int]:
+        """Where in its reply the data begin and end."""
+        return 3, 3 + self.byte_count
+
+    @property
     def reply_length(self) -> int:
         """Number of bytes in the whole reply frame."""
         return 5 + self.byte_count + len(self.terminator)
@@ -83,6 +93,11 @@ class Request:
     def shape(self) -> tuple[int, int, int]:
         """All that a reply tells of its request: address, function, byte count."""
         return self.address, self.function, self.byte_count
+
+    @property
+    def echo(self) -> Frame:
+        """The frame as it is found in a stream."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +137,48 @@ Frame = Request | Reply | Refusal | Write
 
 
 @dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """A write of one register, by function 16; its reply repeats register and count.
+
+    Modbus RTU only: no terminator.
+    """
+
+    address: int
+    register: int
+    word: int
+
+    function = WRITE_REGISTERS
+    terminator = b""
+    reply_length = 8
+    data_at = (2, 6)
+
+    @property
+    def encoded(self) -> bytes:
+        """The frame as it goes over the wire."""
+        return with_crc(self.head + b"\x02" + self.word.to_bytes(2, "big"))
+
+    @property
+    def head(self) -> bytes:
+        """What its acknowledgement consists of, but for the CRC."""
+        register = self.register.to_bytes(2, "big")
+        return bytes((self.address, self.function)) + register + b"\x00\x01"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The same triple as that of its acknowledgement, found in a stream."""
+        return self.address, self.function, 4
+
+    @property
+    def echo(self) -> Frame:
+        """The frame as it is found in a stream."""
+        word = self.word.to_bytes(2, "big")
+        return Write(self.address, self.function, self.register, word)
+
+
+Question = Request | WriteRequest
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
     """What a search for one reply found in the bytes received so far.
 
@@ -140,20 +197,21 @@ def _byte_count(function: int, count: int) -> int:
     return (count + 7) // 8 if function in (1, 2) else 2 * count
 
 
-def find_reply(buffer: bytes | bytearray, request: Request) -> Search:
+def find_reply(buffer: bytes | bytearray, request: Question) -> Search:
     """Find the reply to `request` in `buffer`, whatever stands in front of it.
 
-    Checked in this order: address, function, byte count, terminator, CRC.
+    Checked in this order: address, function, byte count (of a write register and
+    count), terminator, CRC.
     """
-    head = bytes(request.shape)
-    body = 3 + request.byte_count
+    head = request.head
+    first, body = request.data_at
     near = False
     start = buffer.find(head)
     while start >= 0:
         end = start + request.reply_length
         if end <= len(buffer):
             if _closes(buffer, start, start + body, request.terminator):
-                data = bytes(buffer[start + 3 : start + body])
+                data = bytes(buffer[start + first : start + body])
                 reply = Reply(request.address, request.function, data)
                 return Search(reply, start, end, near)
             near = True
@@ -161,7 +219,9 @@ def find_reply(buffer: bytes | bytearray, request: Request) -> Search:
     return _find_refusal(buffer, request, near=near)
 
 
-def _find_refusal(buffer: bytes | bytearray, request: Request, *, near: bool) -> Search:
+def _find_refusal(
+    buffer: bytes | bytearray, request: Question, *, near: bool
+) -> Search:
     head = bytes((request.address, request.function | REFUSED))
     start = buffer.find(head)
     while start >= 0:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from math import inf
 
 from .decision import Decision, Finding, Obstacle, Way, is_cold, is_low
-from .limits import STOPPED_CURRENT
+from .limits import STOPPED_CURRENT, Quantity
 from .reading import Reading
 
 # Closes of connection relays are so far apart, s, of the same one and of any.
@@ -68,6 +68,13 @@ class Outputs:
         if self.joined is Joined.STRINGS and address in self.strings:
             return "string", self.strings[address]
         return "battery", address
+
+    def relay_of(self, address: int) -> str | None:
+        """Return the connection relay of a battery, or of its string."""
+        string = self.string_of(address)
+        mates = [a for a in self.connections if self.string_of(a) == string]
+        own = self.connections.get(address)
+        return own if own or not mates else self.connections[mates[0]]
 
     def relays(self) -> list[str]:
         """Return all relays, each once, in the order in which they open."""
@@ -177,7 +184,14 @@ class _String:
     @property
     def isolated(self) -> bool:
         """Whether it is known to be cut off: a relay is open and no current flows."""
-        currents = (m.reading.current for m in self.members if m.reading)
+        if any(map(_has_relay_fault, self.members)):
+            return False  # what its relay reports is not to be trusted
+        # What flowed when it was last heard says nothing about now.
+        currents = (
+            member.reading.current
+            for member in self.members
+            if member.reading and member.decision.fresh
+        )
         flows = any(abs(c) > STOPPED_CURRENT for c in currents if c is not None)
         return any(self.reports) and not flows
 
@@ -350,6 +364,11 @@ def _may_close(outputs: Outputs, string: _String) -> bool:
     )
 
 
+def _has_relay_fault(member: Member) -> bool:
+    findings = member.decision.findings
+    return any(finding.quantity is Quantity.RELAY_FAULT for finding in findings)
+
+
 def _forbids(outputs: Outputs, found: Finding | Obstacle, decision: Decision) -> bool:
     if is_cold(found):
         return _disconnects(outputs, found)
@@ -386,7 +405,9 @@ def _join(
     closing: set[str] = set()
     closed = dict(memory.closed)
     waiting: list[Waiting] = []
-    for relay, apart in _distances(outputs, strings, candidates).items():
+    distances = _distances(outputs, strings, candidates)
+    for relay in candidates:
+        apart = distances[relay]
         same = closed.get(relay, -inf)
         newest = max(closed.values(), default=-inf)
         if apart is None:

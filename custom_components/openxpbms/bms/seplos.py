@@ -154,7 +154,7 @@ class Seplos:
 
     async def _recognise(self, identity: Identity) -> None:
         if identity.serial is not None:
-            serial = _serial(await self._ask(identity.address, VIA))
+            serial = serial_of(await self._ask(identity.address, VIA))
             if serial != identity.serial:
                 raise WrongBattery(
                     f"address {identity.address} belongs to another battery now",
@@ -226,7 +226,7 @@ class Seplos:
         cells, sensors = await self._counts(address)
         return Identity(
             address=address,
-            serial=_serial(told),
+            serial=serial_of(told),
             model=device or MODEL,
             model_code=device,
             firmware=".".join(told.get("firmware", "")) or None,
@@ -270,6 +270,6 @@ class Seplos:
         return ScanResult(tuple(found), tuple(garbled))
 
 
-def _serial(told: dict[str, Any]) -> str | None:
+def serial_of(told: dict[str, Any]) -> str | None:
     """Return the number of the electronics, else the pack's, else None."""
     return told.get("serial") or told.get("pack_serial") or None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from enum import StrEnum
 import time
 from typing import Any
@@ -222,21 +222,23 @@ def make_reading(
     RS485 is not settled, dossier 3.7).
     """
     value: dict[str, Any] = dict(values)
-    part = make_part(values, cells, inverted=inverted)
+    known = _known(values, cells, inverted=inverted)
     status, balancing = value["status"], balancing_cells(value["banks"], cells)
-    return replace(
-        part,
-        soc=value.get("soc_tenths", part.soc),
-        balancing=balancing,
-        # Revision 1 leaves the bit at 0 while it balances (D80).
-        balancing_active=bool(balancing or status >> BALANCING_BIT & 1),
-    )
+    known["soc"] = value.get("soc_tenths", known["soc"])
+    known["balancing"] = balancing
+    # Revision 1 leaves the bit at 0 while it balances (D80).
+    known["balancing_active"] = bool(balancing or status >> BALANCING_BIT & 1)
+    return Reading(**known)
 
 
 def make_part(
     values: dict[str, Value], cells: int, *, inverted: bool = False
 ) -> Reading:
     """Return what some of the live registers tell by themselves."""
+    return Reading(**_known(values, cells, inverted=inverted))
+
+
+def _known(values: dict[str, Value], cells: int, *, inverted: bool) -> dict[str, Any]:
     value: dict[str, Any] = dict(values)
     known = {name: value[name] for name in _PLAIN if name in value}
     for name in ("cell_voltages", "cell_temperatures"):
@@ -249,7 +251,7 @@ def make_part(
         known["soc"] = round(value["soc"], 1)
     if "status" in value:
         known["alarms"] = active_alarms(value["status"])
-    return Reading(**known)
+    return known
 
 
 def make_history(values: dict[str, Value]) -> History:

@@ -9,7 +9,7 @@ from .device import Answer, Device, Settings, Talker
 from .faults import Faults
 from .line import VirtualLine
 from .scenario import demo_modules
-from .seplos import VirtualBank, VirtualPack
+from .seplos import VirtualBank, VirtualPack, WriteFault
 from .seplos_scenario import demo_bank, demo_lone_packs
 from .valence import VirtualModule
 
@@ -23,6 +23,7 @@ __all__ = [
     "VirtualLine",
     "VirtualModule",
     "VirtualPack",
+    "WriteFault",
     "demo_line",
 ]
 

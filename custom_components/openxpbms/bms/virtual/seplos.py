@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 import re
 
 from ..frame import crc16, with_crc
@@ -52,6 +53,42 @@ _FACTORY = (
 )
 
 
+# What nobody may change: numbers of sensors and cells, short circuit, float, precharge
+# ratios, counters, compensation, what the vendor's tool alone knows (dossier 2.4).
+_NEVER_WRITTEN = frozenset(
+    {
+        *(0x1300, 0x1301, 0x1321, 0x1322, 0x1359, 0x135A, 0x1368, 0x1369),
+        *range(0x1328, 0x132E),
+        *range(0x135F, 0x1363),
+    }
+)
+# Words that switch MOSFETs: whether the one for discharge is meant, and to what.
+_MOSFETS = {
+    (0x1510, 0x55AA): (True, False),
+    (0x1510, 0xAA55): (True, True),
+    (0x1511, 0x55AA): (False, False),
+    (0x1515, 0xAA55): (False, True),
+}
+
+
+class WriteFault(StrEnum):
+    """How a pack may fail to be written to.
+
+    It refuses the register or the value, takes another value, falls silent afterwards,
+    says yes and does nothing, does it and says nothing, answers late, or loses power
+    before it has kept the value.
+    """
+
+    REFUSE_REGISTER = "refuse_register"
+    REFUSE_VALUE = "refuse_value"
+    CLAMP = "clamp"
+    SILENT = "silent"
+    IGNORE = "ignore"
+    NO_ACKNOWLEDGEMENT = "no_acknowledgement"
+    LATE = "late"
+    POWER_LOSS = "power_loss"
+
+
 @dataclass(slots=True, kw_only=True)
 class Lifetime:
     """What a pack counts: cycles, Ah discharged in all."""
@@ -75,6 +112,10 @@ class VirtualPack:
     not have, `short_pia` leaves the last register of PIA out. `turnaround` is how many
     s it takes to answer; `before_answer` is called with the pack and the line's time
     in s.
+
+    It can be written to by function 16, as packs are believed to: `written` are the
+    registers and words that were taken in, `write_fault` is how that fails, `late` how
+    many s a late acknowledgement takes, `clamped` the word that it takes instead.
     """
 
     address: int = 0
@@ -114,6 +155,10 @@ class VirtualPack:
     silent: bool = False
     turnaround: float = 0.01
     before_answer: Callable[[VirtualPack, float], None] | None = None
+    write_fault: WriteFault | None = None
+    late: float = 1.0
+    clamped: int = 0
+    written: list[tuple[int, int]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -143,7 +188,19 @@ class VirtualPack:
             return True
         if self.before_answer is not None:
             self.before_answer(self, now)
-        return self.silent or Answer(self.reply(data), self.turnaround)
+        if self.silent:
+            return True
+        reply = self.reply(data)
+        if data[1] != WRITE_REGISTERS:
+            return Answer(reply, self.turnaround)
+        match self.write_fault:
+            case WriteFault.NO_ACKNOWLEDGEMENT:
+                return True
+            case WriteFault.SILENT | WriteFault.POWER_LOSS:
+                self.silent = True
+            case WriteFault.LATE:
+                return Answer(reply, self.late)
+        return Answer(reply, self.turnaround)
 
     def reply(self, request: bytes) -> bytes:
         """Return the frame that answers a request, an exception where it must."""
@@ -151,6 +208,9 @@ class VirtualPack:
         first, count = (int.from_bytes(request[at : at + 2]) for at in (2, 4))
         if code := self._refusal(function, first, count):
             return with_crc(bytes((self.address, function | REFUSED, code)))
+        if function == WRITE_REGISTERS:
+            self._write(first, _words(request[7:-2]))
+            return with_crc(request[:6])
         if function == READ_COILS:
             data = self._read_coils(first, count)
         else:
@@ -159,7 +219,8 @@ class VirtualPack:
 
     def _refusal(self, function: int, first: int, count: int) -> int:
         """Return the code of an exception, 0 for none."""
-        # Nor does it let itself be written to, by 15 and 16.
+        if function == WRITE_REGISTERS:
+            return self._write_refusal(first, count)
         if function not in (READ_COILS, READ_REGISTERS):
             self._complain(f"function {function}")
             return ILLEGAL_FUNCTION
@@ -171,6 +232,42 @@ class VirtualPack:
             size -= 1
         there = whose == function and table not in self.refuse
         return 0 if there and first + count <= table + size else ILLEGAL_ADDRESS
+
+    def _write_refusal(self, first: int, count: int) -> int:
+        if first + count <= first:
+            return ILLEGAL_VALUE
+        for register in range(first, first + count):
+            if register in _NEVER_WRITTEN or not self._takes(register):
+                self._complain(f"write of register 0x{register:04X}")
+                return ILLEGAL_ADDRESS
+        if self.write_fault is WriteFault.REFUSE_REGISTER:
+            return ILLEGAL_ADDRESS
+        return ILLEGAL_VALUE if self.write_fault is WriteFault.REFUSE_VALUE else 0
+
+    def _takes(self, register: int) -> bool:
+        known = {register for register, _ in _MOSFETS}
+        return SPA <= register < SPA + len(_FACTORY) or register in known
+
+    def _write(self, first: int, words: Iterable[int]) -> None:
+        for register, word in enumerate(words, first):
+            if register < CLOCK and self.write_fault is WriteFault.CLAMP:
+                self._take(register, self.clamped)
+            elif self.write_fault not in (WriteFault.IGNORE, WriteFault.POWER_LOSS):
+                self._take(register, word)
+
+    def _take(self, register: int, word: int) -> None:
+        self.written.append((register, word))
+        if register < CLOCK:
+            self.parameters[register] = word
+            return
+        if (register, word) not in _MOSFETS:
+            self._complain(f"0x{word:04X} in register 0x{register:04X}")
+            return
+        discharge, on = _MOSFETS[register, word]
+        if discharge:
+            self.discharge_mosfet = on
+        else:
+            self.charge_mosfet = on
 
     def words(self, first: int, count: int = 1) -> list[int]:
         """Return raw words of one table, from the register `first` on."""
