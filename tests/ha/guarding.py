@@ -2,36 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 import time
 from typing import Any
 from unittest.mock import patch
 
-from homeassistant.core import Context, HomeAssistant
+from homeassistant.core import (
+    Context,
+    Event,
+    EventStateChangedData,
+    HomeAssistant,
+    State,
+    callback,
+)
 from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers.event import async_track_state_change_event
 from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
-from pytest_homeassistant_custom_component.common import async_fire_time_changed
+from pytest_homeassistant_custom_component.common import (
+    MockConfigEntry,
+    async_fire_time_changed,
+)
 
+from custom_components.openxpbms.batteries import stored
+from custom_components.openxpbms.bms.reading import Identity
+from custom_components.openxpbms.bms.virtual.seplos import VirtualPack
+from custom_components.openxpbms.bms.virtual.valence import VirtualModule
+from custom_components.openxpbms.const import DOMAIN
 from custom_components.openxpbms.guard import Guard, Watched
+from custom_components.openxpbms.protection_sensor import FOUND
+
+from .conftest import MakeLine, first_round, identity
+
+type Device = VirtualModule | VirtualPack
+
+RELAY = "input_boolean"
 
 
 class Clock:
-    """The clock that protection sees, some seconds ahead of the real one."""
+    """The clock that protection sees, some seconds ahead of the real one.
 
-    def __init__(self) -> None:
+    A `frozen` one stands still in between, so that a slow machine changes nothing.
+    """
+
+    def __init__(self, *, frozen: bool = False) -> None:
         self.ahead = 0.0
+        self._frozen = time.monotonic() if frozen else None
 
     def __call__(self) -> float:
-        return time.monotonic() + self.ahead
+        now = time.monotonic() if self._frozen is None else self._frozen
+        return now + self.ahead
 
 
 @contextmanager
-def jumping_clock() -> Iterator[Clock]:
+def jumping_clock(*, frozen: bool = False) -> Iterator[Clock]:
     """Let protection's clock be put forward."""
-    clock = Clock()
+    clock = Clock(frozen=frozen)
     with (
         patch("custom_components.openxpbms.guard.monotonic", clock),
         patch("custom_components.openxpbms.relay_board.monotonic", clock),
@@ -122,3 +151,195 @@ def calls_of(hass: HomeAssistant) -> list[tuple[str, str]]:
 
     hass.bus.async_listen("call_service", note)
     return seen
+
+
+@dataclass
+class Guarded:
+    """One armed battery behind relays, polled only when a test says so.
+
+    `key` is what its unique ids begin with, `events` what its event entity told.
+    """
+
+    hass: HomeAssistant
+    entry: MockConfigEntry
+    clock: Clock
+    key: str
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def entity_id(self, key: str, domain: str = "binary_sensor") -> str:
+        """Return the entity of the battery that has this key."""
+        return self._entity_id(domain, f"{self.key}_{key}")
+
+    def _entity_id(self, domain: str, unique_id: str) -> str:
+        registry = er.async_get(self.hass)
+        entity_id = registry.async_get_entity_id(domain, DOMAIN, unique_id)
+        assert entity_id is not None, unique_id
+        return entity_id
+
+    def state(self, key: str, domain: str = "binary_sensor") -> State:
+        """Return the state of an entity of the battery."""
+        state = self.hass.states.get(self.entity_id(key, domain))
+        assert state is not None, key
+        return state
+
+    def bus_state(self, key: str, domain: str = "binary_sensor") -> State:
+        """Return the state of an entity of the bus."""
+        entity_id = self._entity_id(domain, f"{self.entry.entry_id}_{key}")
+        state = self.hass.states.get(entity_id)
+        assert state is not None, key
+        return state
+
+    @property
+    def found(self) -> set[str]:
+        """The alarms that are on; those of the bus must say the same."""
+        mine, of_bus = (
+            {
+                found.key
+                for found in FOUND
+                if self.hass.states.is_state(
+                    self._entity_id("binary_sensor", f"{whose}_{found.key}"), "on"
+                )
+            }
+            for whose in (self.key, self.entry.entry_id)
+        )
+        assert mine == of_bus
+        return mine
+
+    @property
+    def allowed(self) -> set[str]:
+        """What the battery may do: charge, discharge."""
+        ways = ("charge", "discharge")
+        return {way for way in ways if self.state(f"{way}_allowed").state == "on"}
+
+    @property
+    def open_relays(self) -> set[str]:
+        """The relays that are not on."""
+        names = [state.object_id for state in self.hass.states.async_all(RELAY)]
+        return {name for name in names if not relay_is_on(self.hass, name)}
+
+    async def refresh(self, rounds: int = 1) -> None:
+        """Let the bus be asked now."""
+        await refresh(self.hass, self.entry, rounds)
+
+    async def wait(self, seconds: float) -> None:
+        """Let time pass in which nothing is heard."""
+        await pass_time(self.hass, self.clock, seconds)
+
+    async def stay(self, seconds: float) -> None:
+        """Let time pass in which the bus is heard often enough."""
+        while seconds > 0:
+            step = min(seconds, 10.0)
+            await self.wait(step)
+            await self.refresh()
+            seconds -= step
+
+    async def press_reset(self, *, person: bool = True) -> None:
+        """Press the battery's button."""
+        await self.hass.services.async_call(
+            "button",
+            "press",
+            {"entity_id": self.entity_id("reset_protection", "button")},
+            blocking=True,
+            context=await a_person(self.hass) if person else None,
+        )
+        await self.hass.async_block_till_done()
+
+    async def connect(self, *, on: bool = True, person: bool = True) -> None:
+        """Turn the battery's connection on or off."""
+        entity_id = self.entity_id("connection", "switch")
+        await switch(self.hass, entity_id, on=on, person=person)
+        await self.hass.async_block_till_done()
+
+    async def choose(self, key: str, option: str) -> None:
+        """Choose an option of the bus."""
+        await choose(self.hass, self.bus_state(key, "select").entity_id, option)
+        await self.hass.async_block_till_done()
+
+    def listen(self) -> None:
+        """Note what the event entity tells from now on."""
+
+        def note(event: Event[EventStateChangedData]) -> None:
+            state = event.data["new_state"]
+            if state is not None and state.attributes.get("event_type"):
+                told = dict(state.attributes)
+                del told["event_types"], told["friendly_name"]
+                self.events.append(told)
+
+        entity_id = self.entity_id("protection_event", "event")
+        async_track_state_change_event(self.hass, entity_id, callback(note))
+
+
+async def guard(
+    hass: HomeAssistant,
+    clock: Clock,
+    url: str,
+    *identities: Identity,
+    family: str = "valence",
+    relays: Iterable[str] = ("charge", "load", "connection"),
+    options: dict[str, Any] | None = None,
+    mode: str = "armed",
+    **outputs: Any,
+) -> Guarded:
+    """Guard a bus and return its first battery, heard once.
+
+    Of `relays`, the last opens that battery alone. `options` are those of the entry,
+    `outputs` those of its outputs.
+    """
+    names = list(relays)
+    ids = dict(zip(names, await make_relays(hass, *names), strict=True))
+    key = f"{family}_{identities[0].serial}"
+    chosen: dict[str, Any] = {
+        name: {"relay": ids[name]} for name in ("charge", "load") if name in ids
+    }
+    if "connection" in ids:
+        chosen["connections"] = {key: {"relay": ids["connection"]}}
+    entry = MockConfigEntry(
+        domain=DOMAIN,
+        title="Garage",
+        data={
+            "device": url,
+            "family": family,
+            "line": "mark",
+            "mode": "ask",
+            "batteries": stored(identities),
+        },
+        options={"outputs": {"joined": "single"} | chosen | outputs, **(options or {})},
+        pref_disable_polling=True,
+    )
+    entry.add_to_hass(hass)
+    assert await hass.config_entries.async_setup(entry.entry_id)
+    await first_round(hass, entry)
+    guarded = Guarded(hass, entry, clock, key)
+    guarded.listen()
+    await guarded.choose("protection_mode", mode)
+    return guarded
+
+
+async def guard_device(
+    hass: HomeAssistant, make_line: MakeLine, clock: Clock, device: Device, **how: Any
+) -> Guarded:
+    """Guard one device, on a line of its own, with all three relays."""
+    line = await make_line(device)
+    if isinstance(device, VirtualPack):
+        who = pack_identity(device)
+        return await guard(hass, clock, line.path, who, family="seplos", **how)
+    return await guard(hass, clock, line.path, identity(device), **how)
+
+
+def pack_identity(pack: VirtualPack) -> Identity:
+    """Return what a search would tell of a pack."""
+    return Identity(
+        address=pack.address,
+        serial=pack.serial,
+        model=pack.device,
+        model_code=pack.device,
+        firmware="1.5",
+        cells=pack.cells,
+        sensors=pack.sensors,
+        board=pack.board,
+    )
+
+
+def limit(quantity: str, **figures: float) -> dict[str, Any]:
+    """Return options with other limits of one quantity."""
+    return {"limits": {"quantities": {quantity: figures}}}
