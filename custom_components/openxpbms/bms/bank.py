@@ -69,14 +69,16 @@ class Bank:
         """
         self.packs: dict[int, HeardPack] = {}
         self.on_reading: Callable[[HeardPack], None] | None = None
-        # Told of every part of a Reading of a known pack the moment it is heard.
-        self.on_part: Callable[[Identity, Reading], None] | None = None
+        # Told of every table of a known pack the moment it is heard.
+        self.on_part: Callable[[Identity, Mapping[str, Any]], None] | None = None
         self._known = {identity.address: identity for identity in known}
         self._board = board
         self._divisor = divisor
         self._clock = clock
         self._asked: tuple[Request, float] | None = None
         self._parts: dict[int, dict[str, tuple[dict[str, Any], float]]] = {}
+        # How many cells make the voltage that was heard last.
+        self._cells: dict[int, int | None] = {}
 
     def take(self, frame: Frame) -> None:
         """Take the next frame that went over the line."""
@@ -105,6 +107,9 @@ class Bank:
         now = self._clock()
         parts = self._parts.setdefault(address, {})
         parts[name] = values, now
+        if name == "PIA":
+            voltage, mean = values["voltage"], values["mean_cell_reported"]
+            self._cells[address] = count_cells(voltage, mean)
         self._tell(address, values)
         if len(parts) < len(set(_PARTS.values())):
             return
@@ -115,16 +120,15 @@ class Bank:
             self._read(address, together, oldest)
 
     def _tell(self, address: int, values: dict[str, Any]) -> None:
+        """Tell of a table; a pack of another size is another pack."""
         pack = self.packs.get(address)
         identity = pack.identity if pack else self._known.get(address)
-        if self.on_part and identity and identity.cells:
-            part = make_reading(
-                values, identity, divisor=self._divisor, guess_sensors=True
-            )
-            self.on_part(identity, part)
+        cells = self._cells.get(address)
+        if self.on_part and identity and cells and identity.cells == cells:
+            self.on_part(identity, values)
 
     def _read(self, address: int, values: dict[str, Any], read_at: float) -> None:
-        cells = count_cells(values["voltage"], values["mean_cell_reported"])
+        cells = self._cells[address]
         if cells is None:
             return
         pack = self.packs.get(address)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 import time
+from typing import Any
 
 from .bank import Bank, HeardPack
 from .bus import Bus
 from .errors import BusError, Unheard
-from .reading import Identity, Reading
+from .reading import Identity
 from .rounds import Battery, OnReading
 from .seplos import HEARD_FOR, LINE
+from .seplos_tables import make_reading
 
 # How long the first round waits for packs that are known, s.
 PATIENCE = 2.0
@@ -40,6 +42,7 @@ class Listening:
         self.bank = Bank(known, board=board, divisor=divisor)
         self.bank.on_reading = self._heard
         self.bank.on_part = self._part
+        self._divisor = divisor
         self._since: float | None = None
         self._progress = asyncio.Event()
         bus.on_heard = self.bank.take
@@ -63,10 +66,13 @@ class Listening:
         same = (b for b in self.batteries if b.identity.address == identity.address)
         return next(same, None)
 
-    def _part(self, identity: Identity, part: Reading) -> None:
+    def _part(self, identity: Identity, values: Mapping[str, Any]) -> None:
         """Tell of a part of a reading, which may already be dangerous."""
         battery = self._battery(identity)
         if battery and self.on_reading:
+            part = make_reading(
+                values, identity, divisor=self._divisor, guess_sensors=True
+            )
             self.on_reading(battery, part, time.monotonic(), part=True)
 
     async def round(self) -> None:

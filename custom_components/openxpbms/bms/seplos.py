@@ -7,7 +7,7 @@ functions 1 and 4, and can send nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -72,9 +72,11 @@ class Seplos:
         self._short_pia: set[int] = set()
         # Packs that have shown their serial number since they answered last.
         self._recognised: set[int] = set()
+        # Who the packs are, as whoever asked for them first or reads them knows.
+        self._known: dict[int, Identity] = {}
         # Whatever is heard of packs that another master asks.
         self.bank = Bank(divisor=divisor)
-        self.bank.on_part = self._tell
+        self.bank.on_part = self._overheard
         bus.on_heard = self.bank.take
 
     async def open(self) -> None:
@@ -119,6 +121,7 @@ class Seplos:
         number is another one; then there is no Reading at all.
         """
         address = identity.address
+        self._known[address] = identity
         try:
             if address not in self._recognised:
                 await self._recognise(identity)
@@ -196,25 +199,37 @@ class Seplos:
 
         What is known of the pack counts more than what listening tells of it.
         """
+        self._known.setdefault(identity.address, identity)
         pack = self.bank.packs.get(identity.address)
         if pack is None or pack.read_at is None:
             return None
         if time.monotonic() - pack.read_at > HEARD_FOR:
             return None
+        reading = self._as_known(identity, pack.identity, pack.values)
+        return (reading, pack.read_at) if reading else None
+
+    def _overheard(self, heard: Identity, values: Mapping[str, Any]) -> None:
+        identity = self._known.get(heard.address)
+        if identity and (part := self._as_known(identity, heard, values)):
+            self._tell(identity, part)
+
+    def _as_known(
+        self, identity: Identity, heard: Identity, values: Mapping[str, Any]
+    ) -> Reading | None:
+        """Return what values heard of a pack tell, None where it is another pack."""
         who = replace(
             identity,
-            cells=identity.cells or pack.identity.cells,
-            sensors=identity.sensors or pack.identity.sensors,
+            cells=identity.cells or heard.cells,
+            sensors=identity.sensors or heard.sensors,
         )
-        if who.cells != pack.identity.cells:
+        if who.cells != heard.cells:
             return None
-        reading = make_reading(
-            pack.values,
+        return make_reading(
+            values,
             who,
             divisor=self._divisor,
             guess_sensors=identity.sensors is None,
         )
-        return reading, pack.read_at
 
     async def identify(self, address: int) -> Identity:
         """Ask a pack who it is. Raises an AnswerError."""
