@@ -124,6 +124,17 @@ async def test_an_emptied_field_switches_its_level_off(hass: HomeAssistant) -> N
 
 
 @pytest.mark.usefixtures("setup")
+async def test_figures_that_are_the_presets_again_follow_it(
+    hass: HomeAssistant,
+) -> None:
+    kept = {"quantities": {"low_soc": {"warning": 30.0}, "cell_spread": {}}}
+    entry = await make_bus(hass, options={"limits": kept})
+    result = await open_page(hass, entry, "limits", "low_soc")
+    await answer(hass, result, {"warning": 15, "warning_clear": 17})
+    assert entry.options == {"limits": {"quantities": {"cell_spread": {}}}}
+
+
+@pytest.mark.usefixtures("setup")
 async def test_a_page_may_be_emptied(hass: HomeAssistant) -> None:
     entry = await make_bus(hass)
     result = await open_page(hass, entry, "limits", "low_soc")

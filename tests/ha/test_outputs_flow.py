@@ -177,6 +177,20 @@ async def test_relays_of_a_single_battery(
     assert entry.options == before
 
 
+async def test_how_a_relay_works_may_be_changed(
+    hass: HomeAssistant, ids: dict[str, str]
+) -> None:
+    outputs = {"joined": "single", "charge": relay(ids["switch.pv"], inverted=True)}
+    entry = await make_bus(hass, options={"outputs": outputs})
+    result = await shared_page(hass, entry)
+    result = await answer(hass, result, shown(result))
+    assert shown(result) == {"inverted": True, "heartbeat": "off"}
+    result = await answer(hass, result, {"inverted": False, "heartbeat": "turn_on"})
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    charge = entry.options["outputs"]["charge"]
+    assert charge == relay(ids["switch.pv"], heartbeat="turn_on")
+
+
 async def test_several_batteries_are_not_single(
     hass: HomeAssistant, ids: dict[str, str]
 ) -> None:
