@@ -23,6 +23,7 @@ from .coordinator import (
 from .guard import ISSUE_NOT_ARMED, ISSUE_RELAY_FAULT, ISSUE_STATE_LOST
 from .release import async_forget, async_let_go
 from .services import async_setup_services
+from .write_log import WriteLog
 
 if TYPE_CHECKING:
     from homeassistant.core import Event, HomeAssistant
@@ -75,6 +76,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) ->
     entry.runtime_data = coordinator
     await coordinator.guard.start()
     entry.async_on_unload(coordinator.guard.stop)
+    await coordinator.writes.start()
+    entry.async_on_unload(coordinator.writes.stop)
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
     entry.async_create_background_task(
         hass, coordinator.async_refresh(), f"{entry.title} first round"
@@ -87,6 +90,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -
 
     One that is disabled is not guarded any more, one that is reloaded soon is again.
     """
+    await entry.runtime_data.writes.wait()
     if not await hass.config_entries.async_unload_platforms(entry, PLATFORMS):
         return False
     if entry.disabled_by:
@@ -99,6 +103,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -
     """Open an entry's relays, and take its issues and what was kept with it."""
     await async_let_go(hass, entry)
     await async_forget(hass, entry)
+    await WriteLog(hass, entry.entry_id).remove()
     for kind in (
         ISSUE_FOREIGN_MASTER,
         ISSUE_BANK_HEARD,

@@ -46,6 +46,7 @@ CONF_TARGET: Final = "target"
 CONF_TIMING: Final = "timing"
 CONF_TURNAROUND: Final = "turnaround"
 CONF_WINDOW: Final = "window"
+CONF_WRITES: Final = "writes"
 
 FAMILY_SEPLOS: Final = "seplos"
 FAMILY_VALENCE: Final = "valence"

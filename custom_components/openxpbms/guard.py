@@ -54,7 +54,7 @@ from .kept import (
     to_json,
 )
 from .relay_board import User, Vote, relay_board
-from .words import device_name, refusal
+from .words import device_name, refusal, spoken
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -460,10 +460,13 @@ class Guard:
     def connected(self, watched: Watched) -> bool:
         """Whether a person wants a battery connected and protection allows it."""
         name = self.hands.outputs.relay_of(watched.address)
-        want = self.plan.wants.get(name) if name is not None else None
+        together = self._mates(watched) or [watched]
+        if any(must_disconnect(self.outputs, self._member(each)) for each in together):
+            return False
         if name is None or self.mode is not Mode.ARMED:
-            return not must_disconnect(self.outputs, self._member(watched))
-        return want is not Want.OPEN and self.board.report(name) is Report.CLOSED
+            return True
+        closes = self.plan.wants.get(name) is not Want.OPEN
+        return closes and self.board.report(name) is Report.CLOSED
 
     def waiting(self, watched: Watched) -> Waiting | None:
         """Return why a connection that may close does not yet."""
@@ -621,7 +624,7 @@ class Guard:
         self._judge(watched, None, now)
         kept, decision = watched.kept, watched.decision
         if not decision.fresh:
-            self._refuse(watched, "no_reading")
+            self._refuse(watched, *self._why_not_fresh(watched, now))
         against = [found for found in decision.against if not is_cold(found)]
         open_yet = [
             found
@@ -669,8 +672,17 @@ class Guard:
             trip = watched.kept.memory.trips.get((finding.quantity, finding.severity))
             if trip is not None and trip.latched:
                 if not watched.decision.fresh:
-                    self._refuse(watched, "no_reading")
+                    self._refuse(watched, *self._why_not_fresh(watched, now))
                 self._refuse(watched, *self._reason(watched, finding))
+
+    def _why_not_fresh(
+        self, watched: Watched, now: float
+    ) -> tuple[str, dict[str, str]]:
+        """Return whether nothing is heard, or nothing that can be believed."""
+        memory = watched.kept.memory
+        if memory.strange and memory.heard is not None and now - memory.heard <= FRESH:
+            return Quantity.SENSOR_FAULT, {"what": spoken(*memory.strange)}
+        return "no_reading", {}
 
     def _reason(
         self, watched: Watched, found: Finding | Obstacle

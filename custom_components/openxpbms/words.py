@@ -81,10 +81,9 @@ def refusal(found: Finding | Obstacle, now: Value | None) -> tuple[str, dict[str
     `now` is the value as it is now, where it is still outside its clearing limit.
     """
     quantity, value = found.quantity, now or found.value
-    if isinstance(found, Finding) and found.waits is not Waits.VALUE:
-        # Its value is back: time or a person is missing.
-        word = "too_soon" if found.waits is Waits.TIME else "only_person"
-        return word, {"quantity": quantity.replace("_", " ")}
+    timed = isinstance(found, Finding) and found.waits is Waits.TIME
+    if timed and quantity is not Quantity.STATE_LOST:
+        return "too_soon", {"quantity": spoken(quantity)}
     digits, unit = _UNITS.get(quantity, (0, ""))
     clears = found.clears
     details = {"clears": "" if clears is None else f"{clears:.{digits}f} {unit}"}
@@ -92,6 +91,11 @@ def refusal(found: Finding | Obstacle, now: Value | None) -> tuple[str, dict[str
         details |= {
             "value": f"{value.value:.{digits}f} {unit}",
             "cell": str(value.number or "?"),
-            "what": value.what or "?",
+            "what": spoken(value.what or "?"),
         }
     return quantity, details
+
+
+def spoken(*names: str) -> str:
+    """Return names as people write them."""
+    return ", ".join(name.replace("_", " ") for name in names)

@@ -132,11 +132,14 @@ class Plan:
 class PlanMemory:
     """Since when connections must open, and when they were last closed, by relay.
 
-    `closing` are those that have not been seen closed since then.
+    `unseen` are those that were told to close within the last minute and have not been
+    seen closed since, `closing` those among them that have been wanted closed all the
+    time.
     """
 
     opening: Mapping[str, float] = field(default_factory=dict, hash=False)
     closed: Mapping[str, float] = field(default_factory=dict, hash=False)
+    unseen: frozenset[str] = frozenset()
     closing: frozenset[str] = frozenset()
 
 
@@ -145,14 +148,14 @@ class _String:
     """Batteries that carry the same current: what one must, all must.
 
     `reports` say of each of its relays whether it is open, None where that is unknown.
-    `closing` tells that those reported open have been told to close within the last
-    minute, so that they may be about to.
     """
 
     members: tuple[Member, ...]
-    relays: frozenset[str]
-    reports: tuple[bool | None, ...]
-    closing: bool
+    reports: tuple[tuple[str, bool | None], ...]
+
+    @property
+    def relays(self) -> frozenset[str]:
+        return frozenset(relay for relay, _ in self.reports)
 
     @property
     def fresh(self) -> bool:
@@ -193,12 +196,18 @@ class _String:
             if member.reading and member.decision.fresh
         )
         flows = any(abs(c) > STOPPED_CURRENT for c in currents if c is not None)
-        return any(self.reports) and not flows
+        return any(is_open for _, is_open in self.reports) and not flows
 
     @property
     def connected(self) -> bool:
         """Whether it is known to be connected; one without relays always is."""
-        return all(report is False for report in self.reports)
+        return all(is_open is False for _, is_open in self.reports)
+
+    def may_be_connected(self, unseen: Container[str]) -> bool:
+        """Whether it is not isolated, or is not if those `unseen` are closed."""
+        return not self.isolated or all(
+            relay in unseen for relay, is_open in self.reports if is_open
+        )
 
     @property
     def cell_voltage(self) -> float | None:
@@ -226,14 +235,14 @@ def plan(
     Without `charging_wanted` (storage) the charge relay opens. A connection that is
     wanted closed counts as closed from now on: call this only where that is then tried.
     """
-    told = {relay for relay, at in memory.closed.items() if now < at + SAME_AGAIN}
-    strings = list(_strings(outputs, members, told))
+    strings = list(_strings(outputs, members))
     opening = _opening(outputs, strings, memory, now)
-    memory = replace(memory, opening=opening)
-    voting = [string for string in strings if _votes(string, opening)]
+    unseen = _unseen(strings, memory, now)
+    memory = replace(memory, opening=opening, unseen=unseen)
+    memory, closes, waiting = _join(outputs, strings, memory, now)
+    voting = [s for s in strings if s.tested or s.may_be_connected(memory.unseen)]
     wants = _shared(outputs, voting, opening, charging_wanted=charging_wanted)
     delay = outputs.delay if wants else 0.0
-    memory, closes, waiting = _join(outputs, strings, memory, now)
     for relay in _relays(strings):
         want = Want.CLOSE if relay in closes else Want.HOLD
         if relay in opening and now >= opening[relay] + delay:
@@ -260,32 +269,27 @@ def stricter(*wants: Want) -> Want:
     return Want.CLOSE
 
 
-def _strings(
-    outputs: Outputs, members: Iterable[Member], told: Container[str]
-) -> Iterator[_String]:
+def _strings(outputs: Outputs, members: Iterable[Member]) -> Iterator[_String]:
     groups: dict[tuple[str, int], list[Member]] = {}
     for member in members:
         groups.setdefault(outputs.string_of(member.address), []).append(member)
     for group in groups.values():
-        own = {
-            member.address: outputs.connections[member.address]
+        reports = (
+            (outputs.connections[member.address], member.relay_open)
             for member in group
             if member.address in outputs.connections
-        }
-        reports = {m.address: m.relay_open for m in group if m.address in own}
-        opened = [own[address] for address, is_open in reports.items() if is_open]
-        yield _String(
-            tuple(group),
-            frozenset(own.values()),
-            tuple(reports.values()),
-            bool(opened) and all(relay in told for relay in opened),
         )
+        yield _String(tuple(group), tuple(reports))
 
 
-def _votes(string: _String, opening: Container[str]) -> bool:
-    """Whether a string counts for the relays of the bus: it is or may be connected."""
-    leaving = any(relay in opening for relay in string.relays)
-    return not string.isolated or string.tested or (string.closing and not leaving)
+def _unseen(
+    strings: Iterable[_String], memory: PlanMemory, now: float
+) -> frozenset[str]:
+    """Return the relays that may be closed although they report that they are open."""
+    reports = (report for string in strings for report in string.reports)
+    seen = {relay for relay, is_open in reports if is_open is False}
+    lately = (r for r in memory.unseen if now < memory.closed[r] + SAME_AGAIN)
+    return frozenset(lately) - seen
 
 
 def _relays(strings: Iterable[_String]) -> list[str]:
@@ -397,7 +401,12 @@ def _join(
         group = [string for string in strings if relay in string.relays]
         if relay in memory.opening or not all(_may_close(outputs, s) for s in group):
             continue
-        reports = _reports(outputs, group, relay)
+        reports = {
+            is_open
+            for string in group
+            for its, is_open in string.reports
+            if its == relay
+        }
         if reports == {False}:
             closes.add(relay)
         elif reports == {True}:
@@ -405,7 +414,7 @@ def _join(
     closing: set[str] = set()
     closed = dict(memory.closed)
     waiting: list[Waiting] = []
-    distances = _distances(outputs, strings, candidates)
+    distances = _distances(strings, candidates, memory.unseen, outputs.window)
     for relay in candidates:
         apart = distances[relay]
         same = closed.get(relay, -inf)
@@ -422,22 +431,20 @@ def _join(
         else:
             closing.add(relay)
             closed[relay] = now
-    memory = replace(memory, closed=closed, closing=frozenset(closing))
+    memory = replace(
+        memory,
+        closed=closed,
+        unseen=memory.unseen | closing,
+        closing=frozenset(closing),
+    )
     return memory, closes | closing, tuple(waiting)
 
 
-def _reports(outputs: Outputs, group: list[_String], relay: str) -> set[bool | None]:
-    """Return what is reported of a relay: whether it is open."""
-    return {
-        member.relay_open
-        for string in group
-        for member in string.members
-        if outputs.connections.get(member.address) == relay
-    }
-
-
 def _distances(
-    outputs: Outputs, strings: list[_String], candidates: dict[str, list[_String]]
+    strings: list[_String],
+    candidates: Mapping[str, list[_String]],
+    unseen: Container[str],
+    window: float,
 ) -> dict[str, float | None]:
     """Return for each relay how far, V a cell, its batteries are from the others.
 
@@ -452,7 +459,7 @@ def _distances(
         others = [
             string
             for string in strings
-            if string not in group and (not string.isolated or string.closing)
+            if string not in group and string.may_be_connected(unseen)
         ]
         here = _volts(group)
         known = _volts(string for string in others if string.connected)
@@ -464,7 +471,7 @@ def _distances(
         else:
             means = [sum(known) / len(known)] if known else []
             apart[relay] = _farthest(here, means + doubtful)
-    return apart | _apart_from_largest(free, outputs.window)
+    return apart | _apart_from_largest(free, window)
 
 
 def _volts(strings: Iterable[_String]) -> list[float] | None:

@@ -109,6 +109,7 @@ def follow(
     )
     must_close = want is Want.CLOSE and report is Report.OPEN and not by_hand
     told_to = want is Want.HOLD and report is Report.OPEN and memory.closing is not None
+    first_open, first_close = memory.opening is None, memory.closing is None
     memory = replace(
         memory,
         report=report,
@@ -123,14 +124,11 @@ def follow(
     if (
         overtaken
         or lost
-        or (
-            must_open
-            and (memory.opening == now or now >= memory.told + _pace(memory, now))
-        )
+        or (must_open and (first_open or now >= memory.told + _pace(memory, now)))
     ):
         tell = Want.OPEN
         memory = replace(memory, told=now, opened=now)
-    elif must_close and (memory.closing == now or now >= memory.told + SELDOM):
+    elif must_close and (first_close or now >= memory.told + SELDOM):
         tell = Want.CLOSE
         memory = replace(memory, told=now)
     fault = _fault(memory, now, grace)

@@ -1,0 +1,62 @@
+"""Writes into packs, as sentences in the logbook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from homeassistant.components.logbook.const import (
+    LOGBOOK_ENTRY_MESSAGE,
+    LOGBOOK_ENTRY_NAME,
+)
+from homeassistant.core import callback
+
+from .bms.parameters import BY_NAME
+from .const import DOMAIN
+from .parameter_words import with_unit
+from .write_log import Step
+from .writes import EVENT_WRITE
+
+if TYPE_CHECKING:
+    from homeassistant.core import Event, HomeAssistant
+
+type Describe = Callable[[Event], dict[str, str]]
+
+_SENTENCES = {
+    Step.PREPARED: "was asked to change {parameter} from {old} to {new}",
+    Step.REFUSED: "may not have {parameter} changed to {new}: {reason}",
+    Step.CONFIRMED: "is being told to change {parameter} from {old} to {new}",
+    Step.NOT_SENT: "was not told to change {parameter}: {reason}",
+    Step.VERIFIED: "has {parameter} at {new} now, before {old}",
+    Step.UNCHANGED: "kept {parameter} at {old} and did not take {new}",
+    Step.DIFFERENT: "has {parameter} at {seen} now, not at {new}",
+    Step.UNKNOWN: "may have {parameter} at {old} or {new}: nobody could read it back",
+    Step.REVERTED: "went back with {parameter} from {new} to {seen}",
+}
+
+
+@callback
+def async_describe_events(
+    hass: HomeAssistant, async_describe_event: Callable[[str, str, Describe], None]
+) -> None:
+    """Describe what is fired for every step of a write."""
+
+    @callback
+    def describe(event: Event) -> dict[str, str]:
+        data = event.data
+        values = {
+            name: _shown(data["parameter"], data[name])
+            for name in ("old", "new", "seen")
+        }
+        message = _SENTENCES[Step(data["step"])].format(
+            parameter=data["parameter"], reason=data["reason"] or "-", **values
+        )
+        return {LOGBOOK_ENTRY_NAME: data["battery"], LOGBOOK_ENTRY_MESSAGE: message}
+
+    async_describe_event(DOMAIN, EVENT_WRITE, describe)
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return "?"
+    return with_unit(name, value) if name in BY_NAME else str(value)

@@ -1,0 +1,435 @@
+"""Confirmed writes of an entry: offered to one person, agreed to, made, looked at.
+
+Every way in comes through here: an offer first, which names the old and the new value
+and has a code, then the code by the same person within five minutes, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+import logging
+import secrets
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from homeassistant.core import Context, HassJob, callback
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.helpers.event import async_call_later
+
+from .bms.errors import BusError
+from .bms.parameter_errors import ParameterError
+from .bms.parameter_rules import Pack, span
+from .bms.parameters import BY_NAME
+from .bms.seplos_writes import Known, Outcome, Prepared, Result, Wish, Writer
+from .const import CONF_WRITES, DOMAIN, FAMILY_SEPLOS
+from .words import device_name
+from .write_log import Record, Step, WriteLog, new_write
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from homeassistant.core import HomeAssistant
+
+    from .bms.rounds import Battery
+    from .coordinator import OpenXPBMSConfigEntry, OpenXPBMSCoordinator
+
+_LOGGER = logging.getLogger(__name__)
+
+EVENT_WRITE = f"{DOMAIN}_parameter_write"
+# s
+CODE_VALID = 300.0
+LOOK_AGAIN = 60.0
+
+
+class NotKept(BusError):
+    """The record of a write cannot be kept, so nothing is sent."""
+
+    key = "not_kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A change that its person may confirm until `expires`, in monotonic s."""
+
+    code: str
+    write: str
+    battery: Battery
+    prepared: Prepared
+    user_id: str
+    expires: float
+
+
+class Writes:
+    """The writes of one entry."""
+
+    def __init__(
+        self,
+        hass: HomeAssistant,
+        entry: OpenXPBMSConfigEntry,
+        coordinator: OpenXPBMSCoordinator,
+    ) -> None:
+        """Prepare; nothing is read before `start`."""
+        self.hass = hass
+        self.entry = entry
+        self.coordinator = coordinator
+        self.log = WriteLog(hass, entry.entry_id)
+        self._offers: dict[str, Offer] = {}
+        self._busy: set[str] = set()
+        self._running: set[asyncio.Task[Result]] = set()
+        self._to_look_at: dict[str, tuple[str, Prepared, str]] = {}
+        self._listeners: dict[str, list[Callable[[Record], None]]] = {}
+        self._untrack: list[Callable[[], None]] = []
+        self._silent: set[str] = set()
+
+    async def start(self) -> None:
+        """Read the log, and follow the packs."""
+        await self.log.load()
+        self._untrack.append(self.coordinator.async_add_listener(self._updated))
+        self._untrack.append(self.hass.async_add_shutdown_job(HassJob(self.wait)))
+
+    async def wait(self) -> None:
+        """Return when no write is under way; each reads back what it did."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    def stop(self) -> None:
+        """Follow nothing any more; codes die."""
+        for untrack in self._untrack:
+            untrack()
+        self._untrack.clear()
+        self._offers.clear()
+
+    # What may be asked
+
+    def check_allowed(self, battery: Battery) -> None:
+        """Raise ServiceValidationError where nothing is written into a battery."""
+        if self.coordinator.family_name != FAMILY_SEPLOS:
+            self._refuse("not_seplos", battery)
+        if not self.coordinator.asks:
+            self._refuse("listening", battery)
+        if not self.entry.options.get(CONF_WRITES, False):
+            self._refuse("writes_off", battery)
+
+    async def parameters(self, battery: Battery) -> list[dict[str, Any]]:
+        """Read all parameters of a pack now: value, range, whether it is written."""
+        if self.coordinator.family_name != FAMILY_SEPLOS:
+            self._refuse("not_seplos", battery)
+        if not self.coordinator.asks:
+            self._refuse("listening", battery)
+        values = await self._values(battery)
+        pack = Pack(
+            cells=int(values["number_of_cells"]),
+            board=battery.identity.board,
+            values=values,
+            factory=self._factory(battery) or values,
+            reading=battery.reading,
+        )
+        return [_told(name, pack) for name in values]
+
+    async def _values(self, battery: Battery) -> dict[str, float]:
+        try:
+            values = await self._writer(battery).values()
+        except BusError as err:
+            self._fail(err, battery)
+        await self.log.first_contact(self._key(battery), values)
+        return values
+
+    def _writer(self, battery: Battery) -> Writer:
+        return Writer(self.coordinator.bus, battery.identity)
+
+    def _key(self, battery: Battery) -> str:
+        return self.coordinator.key_of(battery)
+
+    def _factory(self, battery: Battery) -> Mapping[str, float]:
+        return self.log.factory.get(self._key(battery), {})
+
+    def _known(self, battery: Battery) -> Known:
+        return Known(factory=self._factory(battery), reading=battery.reading)
+
+    # An offer, and its confirmation
+
+    async def prepare(self, battery: Battery, wish: Wish, user_id: str | None) -> Offer:
+        """Look at a change and offer it to a person.
+
+        Raises ServiceValidationError where it is forbidden, HomeAssistantError where
+        the pack cannot be asked.
+        """
+        user = self._person(user_id)
+        self.check_allowed(battery)
+        if not self._factory(battery):
+            await self._values(battery)
+        write = new_write()
+        try:
+            prepared = await self._writer(battery).prepare(wish, self._known(battery))
+        except (BusError, ParameterError) as err:
+            await self._note(
+                write,
+                Step.REFUSED,
+                battery,
+                wish.name,
+                user,
+                new=wish.value,
+                reason=err.key,
+            )
+            self._fail(err, battery)
+        self._forget_expired()
+        offer = Offer(
+            code=secrets.token_hex(3).upper(),
+            write=write,
+            battery=battery,
+            prepared=prepared,
+            user_id=user,
+            expires=monotonic() + CODE_VALID,
+        )
+        self._offers[offer.code] = offer
+        await self._note_offer(offer, Step.PREPARED)
+        return offer
+
+    def _person(self, user_id: str | None) -> str:
+        if user_id is None:
+            raise ServiceValidationError(
+                translation_domain=DOMAIN, translation_key="write_needs_person"
+            )
+        return user_id
+
+    def _forget_expired(self) -> None:
+        now = monotonic()
+        self._offers = {c: o for c, o in self._offers.items() if o.expires > now}
+
+    async def confirm(self, code: str, user_id: str | None) -> tuple[Offer, Result]:
+        """Make the change that was offered, once; return what came of it.
+
+        The write goes on to its end whatever becomes of the caller. Raises
+        ServiceValidationError where the code does not count.
+        """
+        user = self._person(user_id)
+        self._forget_expired()
+        offer = self._offers.get(code.strip().upper())
+        if offer is None:
+            raise ServiceValidationError(
+                translation_domain=DOMAIN, translation_key="code_unknown"
+            )
+        if offer.user_id != user:
+            raise ServiceValidationError(
+                translation_domain=DOMAIN, translation_key="code_of_another"
+            )
+        self.check_allowed(offer.battery)
+        key = self._key(offer.battery)
+        if key in self._busy:
+            self._refuse("write_under_way", offer.battery)
+        del self._offers[offer.code]
+        self._busy.add(key)
+        task = self.hass.async_create_task(self._make(offer), f"{DOMAIN} write")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return offer, await asyncio.shield(task)
+
+    async def _make(self, offer: Offer) -> Result:
+        """Make a change to its end, and note what came of it."""
+        key = self._key(offer.battery)
+
+        async def before() -> None:
+            try:
+                await self._note_offer(offer, Step.CONFIRMED)
+            except (HomeAssistantError, OSError) as err:
+                raise NotKept(f"the log cannot be written: {err}") from err
+
+        try:
+            result = await self._writer(offer.battery).write(
+                offer.prepared, self._known(offer.battery), before=before
+            )
+        except Exception:
+            _LOGGER.exception("A write of %s broke off", offer.prepared.change.name)
+            result = Result(Outcome.UNKNOWN, reason="broken_off")
+        finally:
+            self._busy.discard(key)
+        await self._note_offer(offer, Step(result.outcome), result)
+        if result.outcome is Outcome.VERIFIED:
+            self._to_look_at[key] = (offer.write, offer.prepared, offer.user_id)
+            self._untrack.append(
+                async_call_later(self.hass, LOOK_AGAIN, self._look_later(offer.battery))
+            )
+        # The sensors of parameters show it with the next round.
+        offer.battery.slow_from = 0.0
+        return result
+
+    # Afterwards
+
+    def _look_later(self, battery: Battery) -> Callable[[datetime], None]:
+        @callback
+        def later(_: datetime) -> None:
+            self._look(battery, last=False)
+
+        return later
+
+    @callback
+    def _updated(self) -> None:
+        """A round is over: note first contacts, look again after a silence."""
+        for battery in self.coordinator:
+            key = self._key(battery)
+            values = battery.settings.parameters
+            if values and key not in self.log.factory:
+                self.hass.async_create_task(self.log.first_contact(key, values))
+            if battery.reading is None and key in self._to_look_at:
+                self._silent.add(key)
+            elif battery.reading is not None and key in self._silent:
+                self._silent.discard(key)
+                self._look(battery, last=True)
+
+    def _look(self, battery: Battery, *, last: bool) -> None:
+        written = self._to_look_at.get(self._key(battery))
+        if written is None:
+            return
+        if last:
+            del self._to_look_at[self._key(battery)]
+        self.entry.async_create_background_task(
+            self.hass, self._look_again(battery, *written), f"{DOMAIN} look again"
+        )
+
+    async def _look_again(
+        self, battery: Battery, write: str, prepared: Prepared, user: str
+    ) -> None:
+        """Compare once more; a value that did not stay is told."""
+        try:
+            result = await self._writer(battery).look_again(prepared)
+        except BusError as err:
+            _LOGGER.warning(
+                "%s could not be looked at again: %s", prepared.change.name, err
+            )
+            return
+        if result.outcome is not Outcome.VERIFIED:
+            self._to_look_at.pop(self._key(battery), None)
+            change = prepared.change
+            await self._note(
+                write,
+                Step.REVERTED,
+                battery,
+                change.name,
+                user,
+                old=change.old,
+                new=change.new,
+                seen=result.seen,
+            )
+
+    # The log
+
+    async def _note_offer(
+        self, offer: Offer, step: Step, result: Result | None = None
+    ) -> None:
+        change = offer.prepared.change
+        await self._note(
+            offer.write,
+            step,
+            offer.battery,
+            change.name,
+            offer.user_id,
+            old=change.old,
+            new=change.new,
+            seen=None if result is None else result.seen,
+            reason=None if result is None else result.reason,
+        )
+
+    async def _note(
+        self,
+        write: str,
+        step: Step,
+        battery: Battery,
+        parameter: str,
+        user_id: str,
+        **more: Any,
+    ) -> None:
+        user = await self.hass.auth.async_get_user(user_id)
+        known = BY_NAME.get(parameter)
+        record = Record(
+            write=write,
+            step=step,
+            battery=self.name_of(battery),
+            parameter=parameter,
+            unit=known.field.unit if known else "",
+            user_id=user_id,
+            user=user.name if user else None,
+            **more,
+        )
+        await self.log.add(record)
+        self._tell(battery, record)
+
+    def _tell(self, battery: Battery, record: Record) -> None:
+        for told in self._listeners.get(self._key(battery), ()):
+            told(record)
+        self.hass.bus.async_fire(
+            EVENT_WRITE,
+            {
+                "battery": record.battery,
+                "parameter": record.parameter,
+                "step": record.step,
+                "old": record.old,
+                "new": record.new,
+                "seen": record.seen,
+                "unit": record.unit,
+                "reason": record.reason,
+            },
+            context=Context(user_id=record.user_id),
+        )
+
+    @callback
+    def async_on_record(
+        self, battery: Battery, told: Callable[[Record], None]
+    ) -> Callable[[], None]:
+        """Call `told` with every record of a battery."""
+        listeners = self._listeners.setdefault(self._key(battery), [])
+        listeners.append(told)
+        return lambda: listeners.remove(told)
+
+    def way_back(self, battery: Battery, write: str) -> tuple[str, float]:
+        """Return a parameter and its value before a write that is in the log.
+
+        Raises ServiceValidationError where it is not there or changed nothing.
+        """
+        done = {Step.VERIFIED, Step.DIFFERENT, Step.UNKNOWN}
+        name = self.name_of(battery)
+        for record in reversed(self.log.records):
+            known = (record.write, record.battery) == (write, name)
+            if known and record.step in done and record.old is not None:
+                return record.parameter, record.old
+        raise ServiceValidationError(
+            translation_domain=DOMAIN, translation_key="write_unknown"
+        )
+
+    # Refusals
+
+    def name_of(self, battery: Battery) -> str:
+        """Return what people call a battery."""
+        return device_name(self.coordinator.family_name, battery.identity)
+
+    def _refuse(self, reason: str, battery: Battery) -> NoReturn:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key=reason,
+            translation_placeholders={"battery": self.name_of(battery)},
+        )
+
+    def _fail(self, err: BusError | ParameterError, battery: Battery) -> NoReturn:
+        wrong = ServiceValidationError if isinstance(err, ParameterError) else None
+        raise (wrong or HomeAssistantError)(
+            translation_domain=DOMAIN,
+            translation_key=err.key,
+            translation_placeholders={"battery": self.name_of(battery), **err.details},
+        ) from err
+
+
+def _told(name: str, pack: Pack) -> dict[str, Any]:
+    parameter = BY_NAME[name]
+    told: dict[str, Any] = {
+        "name": name,
+        "value": pack.values[name],
+        "unit": parameter.field.unit,
+        "topic": parameter.topic,
+        "writable": parameter.writable,
+    }
+    if parameter.writable:
+        told["low"], told["high"] = span(parameter, pack)
+    else:
+        told["why_not"] = parameter.access
+    return told
