@@ -394,6 +394,13 @@ def test_who_is_isolated_but_carries_current_has_a_vote(current: float) -> None:
     assert made.voting == {1, 2}
 
 
+def test_what_a_faulty_relay_reports_does_not_isolate() -> None:
+    faulty = battery(2, finding(Quantity.RELAY_FAULT, BOTH), open=True)
+    made = plan(PAIR, [battery(1), faulty], PlanMemory(), T)[1]
+    assert made.wants["pv"] is made.wants["house"] is OPEN
+    assert made.voting == {1, 2}
+
+
 def test_an_open_relay_without_any_reading_isolates() -> None:
     isolated = battery(2, open=True, fresh=False, reading=None)
     assert wants(PAIR, battery(1), isolated)["pv"] is CLOSE
@@ -413,6 +420,23 @@ def test_who_was_just_told_to_close_has_a_vote_but_is_not_connected_yet() -> Non
     assert made.wants["pv"] is OPEN
     # After a minute it did not close.
     made = bank.plan(T + 60, battery(1), battery(2, HIGH, open=True))
+    assert made.wants["pv"] is CLOSE
+
+
+def test_who_closes_has_a_vote_from_that_moment_on() -> None:
+    # It is let in to be charged: from now on nobody may discharge.
+    low = battery(2, LOW, recovering=True, open=True)
+    made = Bank(PAIR).plan(T, battery(1), low)
+    assert made.wants == {"pv": CLOSE, "house": OPEN, "one": CLOSE, "two": CLOSE}
+
+
+def test_who_must_open_before_it_was_seen_closed_has_a_vote() -> None:
+    bank = Bank(PAIR)
+    bank.plan(T, battery(1), battery(2, open=True))
+    for seconds in (1, 2, 59):
+        made = bank.plan(T + seconds, battery(1), battery(2, CUT_OFF, open=True))
+        assert made.wants["pv"] is OPEN
+    made = bank.plan(T + 60, battery(1), battery(2, CUT_OFF, open=True))
     assert made.wants["pv"] is CLOSE
 
 
@@ -484,6 +508,12 @@ def test_a_battery_in_no_string_is_one() -> None:
     )
     got = wants(given, battery(1, HIGH), battery(2))
     assert got == {"one": OPEN, "two": CLOSE}
+
+
+def test_the_relay_of_a_battery_may_be_one_of_its_string() -> None:
+    given = Outputs(joined=Joined.SERIES, connections={2: "two", 3: "three"})
+    assert [given.relay_of(n) for n in (1, 2, 3)] == ["two", "two", "three"]
+    assert outputs(joined=Joined.PARALLEL).relay_of(2) is None
 
 
 def test_relays_of_a_string_close_one_after_the_other() -> None:

@@ -88,6 +88,13 @@ def test_the_pace_does_not_depend_on_how_often_one_looks() -> None:
     assert told == [*range(0, 60, 5), 115, 175, 235, 295]
 
 
+@pytest.mark.parametrize(("want", "report"), [(OPEN, IS_CLOSED), (CLOSE, IS_OPEN)])
+def test_nothing_is_told_twice_at_one_moment(want: Want, report: Report) -> None:
+    relay = Relay()
+    assert relay.step(0, want, report).tell is want
+    assert relay.step(0, want, report).tell is HOLD
+
+
 def test_what_does_not_open_in_five_seconds_is_at_fault() -> None:
     relay = Relay()
     step = relay.step(0, OPEN, IS_CLOSED)
