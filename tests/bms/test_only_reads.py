@@ -92,8 +92,10 @@ def test_the_file_sends_by_asking_and_waking_only() -> None:
     assert ast.unparse(broadcast.args[0]) == "WAKE"
     for keyword in exchange.keywords:
         assert {ast.unparse(call.func) for call in _calls_in(keyword)} == {"request"}
-    for other in ("write", "replace", "with_crc", "setattr", "getattr"):
+    for other in ("write", "with_crc", "setattr", "getattr"):
         assert calls(other) == []
+    for call in calls("replace"):
+        assert ast.unparse(call.args[0]) == "part"  # of a Reading
 
 
 def _calls_in(node: ast.AST) -> list[ast.Call]:

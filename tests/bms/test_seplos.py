@@ -719,6 +719,13 @@ def burst_reading(name: str, address: int, **settings: Any) -> Reading:
     return told(*(item for item in replies if item.address == address), **settings)
 
 
+def heard_reading(family: Seplos, who: Identity) -> Reading:
+    """Return what was heard of a pack."""
+    heard = family.heard(who)
+    assert heard is not None
+    return heard[0]
+
+
 @pytest.fixture
 def family(make_bus: MakeBus) -> Seplos:
     """Return a family on a port that is never opened."""
@@ -731,9 +738,16 @@ def test_what_is_heard_of_a_pack_counts_for_ten_seconds(
     assert HEARD_FOR == 10.0
     who = replace(DUMPED, address=2)
     assert family.heard(who) is None
+    before = time.monotonic()
     heard_burst(family)
-    assert family.heard(who) == burst_reading("SYSSI", 2)
-    assert family.heard(replace(who, address=1)) == burst_reading("SYSSI", 1)
+    for address in (1, 2):
+        heard = family.heard(replace(who, address=address))
+        assert heard is not None
+        reading, at = heard
+        assert reading == burst_reading("SYSSI", address)
+        assert before <= at <= time.monotonic()
+        # Asking again makes it no younger.
+        assert family.heard(replace(who, address=address)) == heard
     assert family.heard(replace(who, address=3)) is None
     assert set(family.bank.packs) == {1, 2}
     monkeypatch.setattr(seplos, "HEARD_FOR", 0.02)
@@ -751,17 +765,16 @@ def test_the_known_board_scales_what_is_heard(
     family = Seplos(make_bus("/dev/null", terminator=b""), divisor=divisor)
     heard_burst(family)
     who = replace(DUMPED, address=2, board=board)
-    assert family.heard(who) == burst_reading("SYSSI", 2, divisor=scale)
+    assert heard_reading(family, who) == burst_reading("SYSSI", 2, divisor=scale)
 
 
 def test_known_sensors_count_more_than_guessed_ones(family: Seplos) -> None:
     heard_burst(family)
     who = replace(DUMPED, address=2)
     for sensors, there in ((2, (26.0, 25.5)), (5, (26.0, 25.5, 25.4, 26.5, 0.0))):
-        reading = family.heard(replace(who, sensors=sensors))
-        assert reading is not None
+        reading = heard_reading(family, replace(who, sensors=sensors))
         assert reading.cell_temperatures == there
-    reading = family.heard(replace(who, sensors=None, cells=None))
+    reading = heard_reading(family, replace(who, sensors=None, cells=None))
     assert reading == burst_reading("SYSSI", 2)
 
 
