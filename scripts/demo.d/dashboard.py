@@ -10,6 +10,11 @@ URL_PATH = "battery-bank"
 CELL_RANGE = (2.5, 3.65)  # V: what a bar shows between empty and full
 # How the binary sensors end that tell of trouble.
 ALARMS = ("alarm", "_protection")
+RELAYS = (
+    ("input_boolean.pv_relay", "PV"),
+    ("input_boolean.load_relay", "Load"),
+    *((f"input_boolean.module_{n}_relay", f"Module {n}") for n in range(1, 5)),
+)
 OTHER_TEMPERATURES = (
     ("pcb_temperature", "PCB"),
     ("mosfet_temperature", "MOSFET"),
@@ -33,6 +38,7 @@ class Battery:
     device_id: str
     key: str
     bus: str
+    bus_id: str
     entities: dict[str, str] = field(default_factory=dict)
 
 
@@ -42,6 +48,12 @@ async def add_dashboard(home: Home) -> None:
     if any(board["url_path"] == URL_PATH for board in boards):
         return
     batteries = await batteries_by_name(home)
+    modes = {
+        (entity["device_id"], kind): entity["entity_id"]
+        for entity in await home.command("config/entity_registry/list")
+        for kind in ("protection_mode", "storage_mode")
+        if entity["unique_id"].endswith(f"_{kind}")
+    }
     await home.command(
         "lovelace/dashboards/create",
         url_path=URL_PATH,
@@ -52,7 +64,7 @@ async def add_dashboard(home: Home) -> None:
         require_admin=False,
     )
     await home.command(
-        "lovelace/config/save", url_path=URL_PATH, config=dashboard(batteries)
+        "lovelace/config/save", url_path=URL_PATH, config=dashboard(batteries, modes)
     )
     await home.command(
         "frontend/set_system_data", key="core", value={"default_panel": URL_PATH}
@@ -69,7 +81,7 @@ async def batteries_by_name(home: Home) -> dict[str, Battery]:
         for domain, key in device["identifiers"]:
             if domain == "openxpbms" and device["via_device_id"]:
                 bus = names[device["via_device_id"]]
-                battery = Battery(device["id"], key, bus)
+                battery = Battery(device["id"], key, bus, device["via_device_id"])
                 devices[device["id"]] = found[device["name"]] = battery
     for entity in await home.command("config/entity_registry/list"):
         if (of := devices.get(entity["device_id"])) and not entity["disabled_by"]:
@@ -78,7 +90,7 @@ async def batteries_by_name(home: Home) -> dict[str, Battery]:
     return found
 
 
-def dashboard(batteries: dict[str, Battery]) -> Json:
+def dashboard(batteries: dict[str, Battery], modes: dict[tuple[str, str], str]) -> Json:
     """Return the dashboard: all buses beside each other, then each bus by itself."""
     buses: dict[str, dict[str, Battery]] = {}
     for name, battery in sorted(batteries.items(), key=lambda item: item[1].bus):
@@ -96,7 +108,53 @@ def dashboard(batteries: dict[str, Battery]) -> Json:
         ],
     }
     views = [_bus(short[bus], members) for bus, members in buses.items()]
-    return {"title": "Battery bank", "views": [overview, *views]}
+    protection = _protection(buses, short, modes)
+    return {"title": "Battery bank", "views": [overview, *views, protection]}
+
+
+def _protection(
+    buses: dict[str, dict[str, Battery]],
+    short: dict[str, str],
+    modes: dict[tuple[str, str], str],
+) -> Json:
+    """What protection allows, and the relays that it switches."""
+    sections = []
+    for bus, members in buses.items():
+        bus_id = next(iter(members.values())).bus_id
+        cards: list[Json] = [
+            {
+                "type": "tile",
+                "entity": modes[bus_id, kind],
+                "name": name,
+                "features": [{"type": "select-options"}],
+                "grid_options": {"columns": 12},
+            }
+            for kind, name in (
+                ("protection_mode", "Protection"),
+                ("storage_mode", "Storage"),
+            )
+        ]
+        for name, battery in members.items():
+            cards += [
+                {"type": "heading", "heading": name, "heading_style": "subtitle"},
+                _tile(battery, "connection", "Connection", 6),
+                _tile(battery, "protection", "Protection", 6),
+                _tile(battery, "charge_allowed", "Charging", 6),
+                _tile(battery, "discharge_allowed", "Discharging", 6),
+            ]
+        sections.append(_section(short[bus], "mdi:shield", *cards))
+    relays = [
+        {"type": "tile", "entity": entity, "name": name, "grid_options": {"columns": 6}}
+        for entity, name in RELAYS
+    ]
+    sections.append(_section("Relays of the modules", "mdi:electric-switch", *relays))
+    return {
+        "title": "Protection",
+        "path": "protection",
+        "type": "sections",
+        "max_columns": len(sections),
+        "sections": sections,
+    }
 
 
 def _alarms(batteries: dict[str, Battery]) -> list[Json]:
@@ -114,7 +172,7 @@ def _alarms(batteries: dict[str, Battery]) -> list[Json]:
         }
         for name, battery in batteries.items()
         for part in battery.entities
-        if part.endswith(ALARMS)
+        if part.endswith(ALARMS) and part != "reset_protection"
     ]
 
 

@@ -21,6 +21,7 @@ from aiohttp import ClientError
 from bus import add_bus
 from dashboard import add_dashboard
 from home import PASSWORD, USER, home
+from relays import add_relays, arm
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parent.parent / ".demo"
@@ -132,6 +133,8 @@ async def furnish(url: str) -> None:
             if not await one.request("GET", entries):
                 say("setting the virtual buses up (they listen, then search: 15 s)")
                 await asyncio.gather(*(add_bus(one, what) for what in BUSES))
+                await add_relays(one)
+                await arm(one)
             await add_dashboard(one)
         finally:
             await one.log_out()

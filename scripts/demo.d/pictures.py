@@ -53,6 +53,7 @@ async def take(url: str) -> None:
         await _open(page, f"{url}/{URL_PATH}/0", "dashboard")
         await _open(page, f"{url}/{URL_PATH}/valence-xp", "valence")
         await _open(page, f"{url}/{URL_PATH}/seplos-v3-bank", "bank")
+        await _open(page, f"{url}/{URL_PATH}/protection", "protection")
         await _open(page, f"{url}/config/devices/device/{device}", "device")
         await _open(page, f"{url}/config/devices/device/{pack}", "pack")
         await page.set_viewport_size({"width": 1100, "height": 800})
