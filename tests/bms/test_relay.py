@@ -16,7 +16,6 @@ from custom_components.openxpbms.bms.relay import (
     follow,
 )
 
-# No float is exact here: what is due must be so at its very moment.
 T = 1234.1
 
 
@@ -207,6 +206,12 @@ def test_opened_as_wanted_is_not_by_hand() -> None:
     assert relay.step(2, CLOSE, IS_OPEN).tell is CLOSE
 
 
+def test_what_opened_while_it_was_wanted_open_was_not_opened_by_hand() -> None:
+    relay = Relay()
+    relay.told(70, OPEN, IS_CLOSED)
+    assert not relay.step(71, CLOSE, IS_OPEN).by_hand
+
+
 def test_opened_because_its_heartbeat_lapsed_it_closes() -> None:
     relay = Relay()
     relay.step(0, CLOSE, IS_CLOSED)
@@ -303,3 +308,16 @@ def test_nothing_happens_before_the_next_moment(
         if step.at == inf:
             break
         step = relay.step(step.at - T, want, report, current=9.0)
+
+
+# Where 5, 30 or 60 added and the sum's difference are not the same.
+@pytest.mark.parametrize("start", [2.3, 3.2, 4.1, 1234.1])
+def test_at_its_moment_it_happens(start: float) -> None:
+    memory, step = follow(RelayMemory(), CLOSE, IS_OPEN, start)
+    memory, step = follow(memory, CLOSE, IS_OPEN, step.at)
+    assert step.fault is RelayFault.NOT_CLOSING
+    memory, step = follow(memory, CLOSE, IS_OPEN, step.at)
+    assert step.tell is CLOSE
+    memory, step = follow(RelayMemory(), HOLD, AWAY, start)
+    memory, step = follow(memory, HOLD, AWAY, step.at)
+    assert step.fault is RelayFault.AWAY
