@@ -36,7 +36,7 @@ from .parameter_values import (
     decode_raw,
     encode,
     exact,
-    in_base_unit,
+    from_base_unit,
     shown,
 )
 from .parameters import BY_NAME, BY_REGISTER, Access, Parameter
@@ -211,9 +211,9 @@ def _beyond(parameter: Parameter, pack: Pack, /, **details: str) -> ParameterErr
 
 
 def _order(parameter: Parameter, new: Decimal, pack: Pack) -> Iterator[Caution]:
-    """Raise WrongOrder, or yield which pairs become better and not yet good."""
-    for problem, better in disorder(parameter, new, pack.values):
-        if not better:
+    """Raise WrongOrder, or yield which pairs stay in disorder and may."""
+    for problem, allowed in disorder(parameter, new, pack.values, pack.factory):
+        if not allowed:
             raise problem
         yield Caution("order_still_wrong", problem.details)
 
@@ -268,12 +268,18 @@ def _will_alarm(
     parameter: Parameter, new: Decimal, reading: Reading | None
 ) -> Iterator[Caution]:
     quantity, side = ALARMS.get(parameter.field.register, ("", Side.ABOVE))
-    present = getattr(reading, quantity, None)
-    limit = in_base_unit(parameter.field, new)
-    if present is not None and side * (exact(present) - limit) >= 0:
+    told = getattr(reading, quantity, None)
+    if told is None:
+        return
+    present = from_base_unit(parameter.field, told)
+    if side * (present - new) >= 0:
         yield Caution(
             "will_alarm",
-            {"parameter": parameter.name, "value": shown(parameter.field, new)},
+            {
+                "parameter": parameter.name,
+                "value": shown(parameter.field, new),
+                "reading": shown(parameter.field, present),
+            },
         )
 
 

@@ -19,7 +19,16 @@ def exact(value: Number) -> Decimal:
 
 def in_base_unit(field: Field, value: Number) -> Decimal:
     """Return a value of `field` in V, A, °C, % or Ah: some voltages count in mV."""
-    return exact(value) / 1000 if field.unit == "mV" else exact(value)
+    return exact(value) / _per_base_unit(field)
+
+
+def from_base_unit(field: Field, value: Number) -> Decimal:
+    """Return what is in V, A, °C, % or Ah in the unit of `field`."""
+    return exact(value) * _per_base_unit(field)
+
+
+def _per_base_unit(field: Field) -> int:
+    return 1000 if field.unit == "mV" else 1
 
 
 def encode(field: Field, value: Number) -> int:
