@@ -511,6 +511,7 @@ class Guard:
             self._kept.charging,
             frozenset(self._kept.held),
             tuple(self._waiting.values()),
+            self.plan.voting,
             *(self._shown_of(watched) for watched in self.watched.values()),
         )
         if shown == self._shown:
