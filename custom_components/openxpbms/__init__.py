@@ -21,7 +21,7 @@ from .coordinator import (
     OpenXPBMSCoordinator,
 )
 from .guard import ISSUE_NOT_ARMED, ISSUE_RELAY_FAULT, ISSUE_STATE_LOST
-from .release import async_forget, async_let_go
+from .release import async_forget, async_let_go, async_take
 from .services import async_setup_services
 from .write_log import WriteLog
 
@@ -75,6 +75,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) ->
     ir.async_delete_issue(hass, DOMAIN, coordinator.issue_id(ISSUE_CURRENT_SIGN))
     entry.runtime_data = coordinator
     await coordinator.guard.start()
+    async_take(hass, entry)
     entry.async_on_unload(coordinator.guard.stop)
     await coordinator.writes.start()
     entry.async_on_unload(coordinator.writes.stop)

@@ -183,9 +183,11 @@ class Guard:
             return
         self._stopped = True
         self.coordinator.rounds.on_reading = None
-        self.board.leave(self.entry.entry_id)
+        self.board.rest(self.entry.entry_id)
         if self._timer:
             self._timer()
+        for look in self._onlookers:
+            look()
 
     @callback
     def _watch(self, battery: Battery) -> Watched:
@@ -325,7 +327,10 @@ class Guard:
         for name in self.hands.outputs.relays():
             want = self.plan.wants.get(name, Want.OPEN)
             if name in shared and name in self._kept.held and want is Want.CLOSE:
-                want = Want.HOLD
+                if self.board.report(name) is Report.CLOSED:
+                    self._kept.held.discard(name)  # closed by hand as well
+                else:
+                    want = Want.HOLD
             votes[name] = Vote(
                 want=want,
                 beats=self._beats(name),

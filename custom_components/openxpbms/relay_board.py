@@ -20,7 +20,7 @@ from homeassistant.const import (
     STATE_OFF,
     STATE_ON,
 )
-from homeassistant.core import CoreState, callback
+from homeassistant.core import CoreState, HassJob, callback
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.event import (
@@ -34,7 +34,7 @@ from .bms.limits import GRACE
 from .bms.outputs import Want, stricter
 from .bms.relay import RelayFault, RelayMemory, Report, follow
 from .const import DOMAIN
-from .guard_options import Heartbeat, Relay
+from .guard_options import Heartbeat, Relay, hands_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -71,13 +71,15 @@ class User:
     """An entry that uses relays, by their names.
 
     `changed` is called when one reports or fails otherwise than before,
-    `opened_by_hand` with the one that somebody opened.
+    `opened_by_hand` with the one that somebody opened; while it rests those are noted
+    in `missed`.
     """
 
     relays: Mapping[str, Relay]
     changed: Callable[[], None]
     opened_by_hand: Callable[[str], None]
     votes: Mapping[str, Vote] = field(default_factory=dict)
+    missed: set[str] = field(default_factory=set)
 
 
 class Follower:
@@ -89,6 +91,7 @@ class Follower:
         self.hass = board.hass
         self.relay = relay
         self.entity_id: str | None = None
+        self._gone = True
         self.memory = RelayMemory()
         self.fault: RelayFault | None = None
         self._beaten = monotonic()
@@ -113,10 +116,11 @@ class Follower:
             self._timer = None
 
     @callback
-    def _find(self, _: object = None) -> None:
-        """Find the entity, also under a new name."""
+    def _find(self) -> None:
+        """Find the entity, also under a new name; one that is gone keeps its last."""
         self._stop_listening()
         found = er.async_get(self.hass).entities.get_entry(self.relay.entity)
+        self._gone = found is None
         if found is not None:
             self.entity_id = found.entity_id
         if self.entity_id is None:
@@ -142,11 +146,17 @@ class Follower:
         self.step()
         self.board.changed(self.relay.entity)
 
+    def _find_again(self) -> None:
+        """Find an entity that came back under another name: that tells nobody."""
+        found = er.async_get(self.hass).entities.get_entry(self.relay.entity)
+        if found is not None and (self._gone or found.entity_id != self.entity_id):
+            self._find()
+
     @property
     def report(self) -> Report:
         """What the relay says of itself now."""
-        state = self.hass.states.get(self.entity_id) if self.entity_id else None
-        if state is None or state.state not in (STATE_ON, STATE_OFF):
+        state = self.hass.states.get(self.entity_id or "")
+        if self._gone or state is None or state.state not in (STATE_ON, STATE_OFF):
             return Report.AWAY
         closed = (state.state == STATE_ON) is not self.relay.inverted
         return Report.CLOSED if closed else Report.OPEN
@@ -155,6 +165,7 @@ class Follower:
     def step(self, _: datetime | None = None) -> None:
         """Do what the votes, the relay and the time demand."""
         self._stop_timer()
+        self._find_again()
         votes = self.board.votes(self.relay.entity)
         if not votes:
             # What nobody commands is nobody's fault; it starts anew when armed.
@@ -185,18 +196,14 @@ class Follower:
             )
         at = min(step.at, self._beat(votes, want, now) if beating else step.at)
         if at < inf:
-            self._timer = async_call_later(self.hass, max(at - now, 0.001), self._due)
+            job = HassJob(self.step, cancel_on_shutdown=True)
+            self._timer = async_call_later(self.hass, max(at - now, 0.001), job)
         if step.by_hand:
             self.board.opened_by_hand(self.relay.entity)
         if step.tell is not Want.HOLD:
             self._switch(on=(step.tell is Want.CLOSE) is not self.relay.inverted)
-
-    @callback
-    def _due(self, _: datetime) -> None:
-        self._timer = None
-        before = self.fault
-        self.step()
-        if self.fault is not before:
+        if step.fault is not before:
+            # Whoever shares it may have nothing else to wait for.
             self.board.changed(self.relay.entity)
 
     def _beat(self, votes: Iterable[Vote], want: Want, now: float) -> float:
@@ -221,7 +228,7 @@ class Follower:
         self._call(target.domain, service, target.entity_id)
 
     def _switch(self, *, on: bool) -> None:
-        if self.entity_id is None:
+        if self.entity_id is None or self._gone:
             return
         service = SERVICE_TURN_ON if on else SERVICE_TURN_OFF
         self._call(self.entity_id.partition(".")[0], service, self.entity_id)
@@ -255,22 +262,52 @@ class RelayBoard:
         self._followers: dict[str, Follower] = {}
 
     def use(self, user_id: str, user: User) -> None:
-        """Begin to use relays; nobody commands them before the first vote."""
+        """Begin to use relays; what was wanted before holds until the first vote."""
+        before = self._users.get(user_id)
         self._users[user_id] = user
+        if before is not None:
+            user.votes = {n: v for n, v in before.votes.items() if n in user.relays}
+            self._let_go(before.relays.keys() - user.relays.keys())
         for name, relay in user.relays.items():
             follower = self._followers.get(name)
+            if follower is not None and follower.relay != relay:
+                if self.users(name) == {user_id}:
+                    follower.close()
+                    follower = None
+                elif follower.relay.inverted is not relay.inverted:
+                    _LOGGER.error(
+                        "%s is inverted for one bus and not for another: the first "
+                        "counts",
+                        follower.entity_id,
+                    )
             if follower is None:
                 self._followers[name] = Follower(self, relay)
-            elif follower.relay.inverted is not relay.inverted:
-                _LOGGER.error(
-                    "%s is inverted for one bus and not for another: the first counts",
-                    follower.entity_id,
-                )
+        for name in before.missed & user.relays.keys() if before else ():
+            user.opened_by_hand(name)
+
+    def rest(self, user_id: str) -> None:
+        """End to decide until the user is back: nothing closes, what is wanted open is.
+
+        An entry that is loaded anew does not leave its relays to others meanwhile.
+        """
+        user = self._users[user_id]
+        missed: set[str] = set()
+        self._users[user_id] = User(
+            user.relays, lambda: None, missed.add, user.votes, missed
+        )
+        votes = {
+            name: Vote(want=stricter(vote.want, Want.HOLD), grace=vote.grace)
+            for name, vote in user.votes.items()
+        }
+        self.vote(user_id, votes)
 
     def leave(self, user_id: str) -> None:
         """End to use relays; they stay as they are, or as the others want them."""
         user = self._users.pop(user_id, None)
-        for name in user.relays if user else ():
+        self._let_go(user.relays if user else ())
+
+    def _let_go(self, names: Iterable[str]) -> None:
+        for name in names:
             if self.users(name):
                 self._followers[name].step()
             else:
@@ -289,9 +326,23 @@ class RelayBoard:
             self._followers[name].step()
 
     def votes(self, name: str) -> list[Vote]:
-        """Return all votes on a relay."""
+        """Return all votes on a relay.
+
+        An entry that was not loaded yet cannot agree to anything.
+        """
         users = self._users.values()
-        return [user.votes[name] for user in users if name in user.votes]
+        votes = [user.votes[name] for user in users if name in user.votes]
+        if votes and self._awaits(name):
+            votes.append(Vote(want=Want.HOLD))
+        return votes
+
+    def _awaits(self, name: str) -> bool:
+        return any(
+            entry.entry_id not in self._users
+            and entry.disabled_by is None
+            and name in hands_of(entry).relays
+            for entry in self.hass.config_entries.async_entries(DOMAIN)
+        )
 
     def report(self, name: str) -> Report:
         """Return what a relay says of itself."""

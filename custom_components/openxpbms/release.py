@@ -7,13 +7,15 @@ from contextlib import suppress
 import logging
 from typing import TYPE_CHECKING
 
+from homeassistant.core import callback
 from homeassistant.helpers import issue_registry as ir
+from homeassistant.util.hass_dict import HassKey
 
 from .bms.outputs import Want
 from .bms.relay import Report
 from .const import DOMAIN
 from .guard import ISSUE_UNGUARDED, KEPT, store_of
-from .guard_options import hands_of
+from .guard_options import Hands, hands_of
 from .kept import Mode
 from .relay_board import RelayBoard, User, Vote, relay_board
 
@@ -29,38 +31,72 @@ _LOGGER = logging.getLogger(__name__)
 # s for relays to open.
 PATIENCE = 5.0
 
+# What each entry switched when it was set up last.
+_HANDS: HassKey[dict[str, Hands]] = HassKey(f"{DOMAIN}_hands")
+
 
 async def async_let_go(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -> None:
     """Open the relays of an entry that is removed or disabled, or leave them if told.
 
     Those that another entry guards are its business. What is left closed is told.
     """
+    relay_board(hass).leave(entry.entry_id)
+    hass.data.get(_HANDS, {}).pop(entry.entry_id, None)
+    hands = hands_of(entry)
+    await _release(hass, entry, hands, hands.outputs.relays(), leave=hands.leave)
+
+
+@callback
+def async_take(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -> None:
+    """Let go of the relays that an entry that was loaded anew does not use any more.
+
+    Its options or batteries may be others now.
+    """
+    hands = hands_of(entry)
+    known = hass.data.setdefault(_HANDS, {})
+    before = known.get(entry.entry_id, hands)
+    known[entry.entry_id] = hands
+    names = [n for n in before.outputs.relays() if n not in hands.relays]
+    if names:
+        hass.async_create_task(
+            _release(hass, entry, before, names, leave=hands.leave),
+            f"{entry.title} lets go of relays",
+        )
+
+
+async def _release(
+    hass: HomeAssistant,
+    entry: OpenXPBMSConfigEntry,
+    hands: Hands,
+    names: list[str],
+    *,
+    leave: bool,
+) -> None:
     kept = hass.data.get(KEPT, {}).get(entry.entry_id)
     if kept is None or kept.mode is Mode.WATCH_ONLY:
         return
-    hands = hands_of(entry)
     board = relay_board(hass)
-    names = [name for name in hands.outputs.relays() if not board.users(name)]
+    # Who only watches a relay does not guard it.
+    names = [name for name in names if not board.votes(name)]
     progress = asyncio.Event()
-    user = User(
-        {name: hands.relays[name] for name in names}, progress.set, lambda _: None
-    )
-    board.use(entry.entry_id, user)
+    relays = {name: hands.relays[name] for name in names}
+    user_id = f"{entry.entry_id}_let_go"
+    board.use(user_id, User(relays, progress.set, lambda _: None))
     try:
-        if not hands.leave:
+        if not leave:
             shared = [
                 n for n in names if n in (hands.outputs.charge, hands.outputs.load)
             ]
-            board.vote(entry.entry_id, dict.fromkeys(shared, Vote(want=Want.OPEN)))
+            board.vote(user_id, dict.fromkeys(shared, Vote(want=Want.OPEN)))
             if shared:
                 await asyncio.sleep(hands.outputs.delay)
-            board.vote(entry.entry_id, dict.fromkeys(names, Vote(want=Want.OPEN)))
+            board.vote(user_id, dict.fromkeys(names, Vote(want=Want.OPEN)))
             await _opened(board, names, progress)
         for name in names:
             if board.report(name) is not Report.OPEN:
                 _tell_unguarded(hass, name, board.entity_id(name))
     finally:
-        board.leave(entry.entry_id)
+        board.leave(user_id)
 
 
 async def _opened(
