@@ -169,12 +169,14 @@ def span(parameter: Parameter, pack: Pack) -> tuple[float, float]:
 def _span(parameter: Parameter, pack: Pack) -> tuple[Decimal, Decimal]:
     if not parameter.writable:
         raise NotWritable(parameter=parameter.name, access=parameter.access)
+    return _end(parameter, parameter.low, pack), _end(parameter, parameter.high, pack)
+
+
+def _end(parameter: Parameter, fixed: float | None, pack: Pack) -> Decimal:
+    if fixed is None:
+        return _reach(parameter, pack)
     share = Decimal(pack.cells) / USUAL_CELLS if parameter.of_pack else 1
-    reach = _reach(parameter, pack)
-    return (
-        reach if parameter.low is None else exact(parameter.low) * share,
-        reach if parameter.high is None else exact(parameter.high) * share,
-    )
+    return exact(fixed) * share
 
 
 def _reach(parameter: Parameter, pack: Pack) -> Decimal:
