@@ -79,6 +79,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) ->
     entry.async_on_unload(coordinator.guard.stop)
     await coordinator.writes.start()
     entry.async_on_unload(coordinator.writes.stop)
+    coordinator.pack_switch.start()
+    entry.async_on_unload(coordinator.pack_switch.stop)
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
     entry.async_create_background_task(
         hass, coordinator.async_refresh(), f"{entry.title} first round"
@@ -92,6 +94,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -
     One that is disabled is not guarded any more, one that is reloaded soon is again.
     """
     await entry.runtime_data.writes.wait()
+    await entry.runtime_data.pack_switch.wait()
     if not await hass.config_entries.async_unload_platforms(entry, PLATFORMS):
         return False
     if entry.disabled_by:

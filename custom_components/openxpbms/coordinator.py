@@ -32,6 +32,7 @@ from .const import (
 from .families import current_divisor, make_bus, make_family
 from .guard import Guard
 from .guard_options import interval_of
+from .mosfets import PackSwitch
 from .writes import Writes
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
         self.keys = keys(entry)
         self.guard = Guard(hass, entry, self)
         self.writes = Writes(hass, entry, self)
+        self.pack_switch = PackSwitch(hass, entry, self)
         self.bus_device_id = ""
         # At a slow pace two rounds must still join.
         gap = max(GAP, 3 * interval_of(options))

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from homeassistant.components.switch import SwitchEntity, SwitchEntityDescription
 from homeassistant.const import EntityCategory
 from homeassistant.core import callback
+from homeassistant.exceptions import ServiceValidationError
 
+from .const import DOMAIN
 from .guard_entity import GuardEntity, told
 
 if TYPE_CHECKING:
@@ -51,13 +53,23 @@ class Connection(GuardEntity, SwitchEntity):
         super().__init__(coordinator, watched, CONNECTION)
         self.watched = watched
 
+    async def async_added_to_hass(self) -> None:
+        """Follow the pack, too: its own MOSFETs may be what is switched."""
+        await super().async_added_to_hass()
+        self.async_on_remove(self.coordinator.async_add_listener(self._changed))
+
     def _state(self) -> Any:
         return self.is_on, self.extra_state_attributes
 
     @property
     def is_on(self) -> bool:
         """Whether the battery is connected."""
-        return self.guard.connected(self.watched)
+        connected = self.guard.connected(self.watched)
+        battery = self.watched.battery
+        if not self.coordinator.pack_switch.acts_on(battery) or not battery.reading:
+            return connected
+        reading = battery.reading
+        return connected and bool(reading.charge_mosfet or reading.discharge_mosfet)
 
     @property
     def extra_state_attributes(self) -> dict[str, Any]:
@@ -81,8 +93,17 @@ class Connection(GuardEntity, SwitchEntity):
 
     async def async_turn_on(self, **kwargs: Any) -> None:
         """Connect, or say why not."""
+        acts = self.coordinator.pack_switch.acts_on(self.watched.battery)
+        if acts and not self.by_person:
+            raise ServiceValidationError(
+                translation_domain=DOMAIN, translation_key="mosfet_needs_person"
+            )
         self.guard.connect(self.watched, person=self.by_person)
+        if acts:
+            await self.coordinator.pack_switch.switch(self.watched, on=True)
 
     async def async_turn_off(self, **kwargs: Any) -> None:
         """Disconnect, always."""
         self.guard.disconnect(self.watched)
+        if self.coordinator.pack_switch.acts_on(self.watched.battery):
+            await self.coordinator.pack_switch.switch(self.watched, on=False)
