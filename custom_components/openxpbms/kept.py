@@ -130,27 +130,33 @@ def from_json(
 
     Raises KeyError, TypeError, ValueError or AttributeError where it makes no sense.
     """
+    mode = Mode(data["mode"])
     bus = KeptBus(
-        mode=Mode(data["mode"]),
-        service_until=_service_until(data["service_until"], now, wall),
+        mode=mode,
+        service_until=_service_until(mode, data["service_until"], now, wall),
         storage=bool(data["storage"]),
         charging=bool(data["charging"]),
         held=set(data["held"]),
         faulty=set(data["faulty"]),
     )
     kept = data["batteries"]
+    known = kept.keys()
     for key in keys:
         bus.batteries[key] = (
             _battery_from_json(kept[key], now, wall)
-            if key in kept
+            if key in known
             else KeptBattery(Memory(began=now))
         )
     return bus
 
 
-def _service_until(until: float | None, now: float, wall: float) -> float | None:
+def _service_until(
+    mode: Mode, until: float | None, now: float, wall: float
+) -> float | None:
+    if mode is not Mode.SERVICE:
+        return None
     # Whatever the clock did meanwhile, it ends.
-    return None if until is None else now + min(until - wall, SERVICE_FOR)
+    return now + min((until or 0.0) - wall, SERVICE_FOR)
 
 
 def _battery_from_json(data: Mapping[str, Any], now: float, wall: float) -> KeptBattery:
