@@ -278,15 +278,16 @@ async def guard(
     relays: Iterable[str] = ("charge", "load", "connection"),
     options: dict[str, Any] | None = None,
     mode: str = "armed",
+    closed: bool = False,
     **outputs: Any,
 ) -> Guarded:
     """Guard a bus and return its first battery, heard once.
 
-    Of `relays`, the last opens that battery alone. `options` are those of the entry,
-    `outputs` those of its outputs.
+    Of `relays`, which are `closed` before or not, the last opens that battery alone.
+    `options` are those of the entry, `outputs` those of its outputs.
     """
     names = list(relays)
-    ids = dict(zip(names, await make_relays(hass, *names), strict=True))
+    ids = dict(zip(names, await make_relays(hass, *names, on=closed), strict=True))
     key = f"{family}_{identities[0].serial}"
     chosen: dict[str, Any] = {
         name: {"relay": ids[name]} for name in ("charge", "load") if name in ids
