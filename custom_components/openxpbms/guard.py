@@ -112,7 +112,8 @@ class Watched:
 
 def store_of(hass: HomeAssistant, entry_id: str) -> Store[dict[str, Any]]:
     """Return where an entry's state is kept."""
-    return Store(hass, STORE_VERSION, f"{DOMAIN}.{entry_id}")
+    # Written through to the disk: a latch must outlast a loss of power, too.
+    return Store(hass, STORE_VERSION, f"{DOMAIN}.{entry_id}", atomic_writes=True)
 
 
 class Guard:
