@@ -38,21 +38,23 @@ from .forms import choice, number
 from .guard_options import has_outputs, interval_of
 from .limits_flow import LimitsFlow
 from .outputs_flow import OutputsFlow
+from .parameter_flow import ParameterFlow
 
 LINE_SELECTOR = choice([LINE_AUTO, *(mode.value for mode in LineMode)], CONF_LINE)
 SCALE_SELECTOR = choice(SCALES, CONF_CURRENT_SCALE)
 MODE_SELECTOR = choice([MODE_AUTO, MODE_ASK], "another_master")
 
 
-class OpenXPBMSOptionsFlow(LimitsFlow, OutputsFlow):
-    """Pace, current and line; what protection may switch; how far batteries may go."""
+class OpenXPBMSOptionsFlow(ParameterFlow, LimitsFlow, OutputsFlow):
+    """Pace, current and line; relays and limits of protection; parameters of packs."""
 
     async def async_step_init(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Let one part be chosen."""
         return self.async_show_menu(
-            step_id="init", menu_options=["general", "outputs", "limits"]
+            step_id="init",
+            menu_options=["general", "outputs", "limits", *self._parameter_pages],
         )
 
     async def async_step_general(
