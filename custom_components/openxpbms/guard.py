@@ -536,6 +536,7 @@ class Guard:
             decision.recovering,
             watched.kept.wanted,
             watched.kept.by_hand,
+            watched.kept.trip_test,
             self.connected(watched),
             tuple(self.relay_faults(watched).items()),
         )
@@ -726,13 +727,14 @@ class Guard:
 
         Raises ServiceValidationError where nothing is commanded or nothing is there.
         """
-        outputs = self.outputs
+        outputs = self.hands.outputs
         own = outputs.relay_of(watched.address)
         names = [n for n in (outputs.charge, outputs.load, own) if n is not None]
         if self.mode is not Mode.ARMED:
             self._refuse(watched, "not_armed")
         if not names:
             self._refuse(watched, "no_outputs")
+        entities = {name: self.board.entity_id(name) for name in names}
         start, opened = monotonic(), dict[str, float]()
         progress = asyncio.Event()
 
@@ -750,7 +752,7 @@ class Guard:
             look()
             with suppress(TimeoutError):
                 async with asyncio.timeout(outputs.delay + OPENS_WITHIN):
-                    while len(opened) < len(names):
+                    while len(opened) < len(names) and not self._stopped:
                         progress.clear()
                         await progress.wait()
         finally:
@@ -760,12 +762,11 @@ class Guard:
         result = {
             "at": dt_util.utcnow().isoformat(),
             "passed": len(opened) == len(names),
-            "opened_after": {
-                self.board.entity_id(name): opened.get(name) for name in names
-            },
+            "opened_after": {entities[name]: opened.get(name) for name in names},
         }
-        watched.kept.trip_test = result
-        self._save()
+        if not self._stopped:
+            watched.kept.trip_test = result
+            self._publish()
         return result
 
     # Issues

@@ -8,6 +8,7 @@ from typing import Any
 
 from homeassistant.components.switch import SwitchEntity
 from homeassistant.core import HomeAssistant, State
+from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
@@ -16,6 +17,7 @@ from pytest_homeassistant_custom_component.common import (
     setup_test_component_platform,
 )
 
+from custom_components.openxpbms.batteries import keys
 from custom_components.openxpbms.bms.virtual.line import VirtualLine
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.const import DOMAIN
@@ -128,13 +130,13 @@ class Bench:
         for use in ("charge", "load"):
             if use in outputs:
                 outputs[use] = relay(outputs[use])
-        keys = {m.address: f"valence_{m.serial}" for m in modules}
+        key_of = {m.address: f"valence_{m.serial}" for m in modules}
         outputs["connections"] = {
-            keys[address]: relay(name)
+            key_of[address]: relay(name)
             for address, name in outputs.get("connections", {}).items()
         }
         outputs["strings"] = {
-            keys[address]: number
+            key_of[address]: number
             for address, number in outputs.get("strings", {}).items()
         }
         return outputs
@@ -203,6 +205,16 @@ class Bench:
         assert await self.hass.config_entries.async_setup(entry.entry_id)
         await first_round(self.hass, entry)
         self.quiet(entry)
+
+    def device(
+        self, entry: MockConfigEntry, address: int | None = None
+    ) -> dr.DeviceEntry:
+        """Return the device of a battery, of the bus where no address is given."""
+        key = entry.entry_id if address is None else keys(entry)[address]
+        devices = dr.async_get(self.hass)
+        device = devices.async_get_device_by_identifier((DOMAIN, key), entry.entry_id)
+        assert device is not None
+        return device
 
     def entity_id(
         self, entry: MockConfigEntry, address: int, domain: str, key: str
