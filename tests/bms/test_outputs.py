@@ -807,6 +807,13 @@ def test_a_plan_tells_when_to_make_the_next() -> None:
     assert bank.plan(T + 70, *now).at == inf
 
 
+@pytest.mark.parametrize("since", [T, 3.2, 3.7])
+def test_at_its_moment_the_next_closes(since: float) -> None:
+    bank = Bank(PAIR)
+    at = bank.plan(since, battery(1, open=True), battery(2, open=True)).at
+    assert bank.closing(at, battery(1), battery(2, open=True)) == {"two"}
+
+
 @pytest.mark.parametrize("since", [T, 4.1, 5.1])
 def test_at_its_moment_a_turn_has_come(since: float) -> None:
     bank = Bank(ALONE)

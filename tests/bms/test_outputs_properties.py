@@ -481,6 +481,6 @@ def test_relays_are_safe_whatever_happens() -> None:
     run_state_machine_as_test(
         Bus,
         settings=settings(
-            max_examples=100, stateful_step_count=40, derandomize=True, deadline=None
+            max_examples=40, stateful_step_count=40, derandomize=True, deadline=None
         ),
     )
