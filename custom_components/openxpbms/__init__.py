@@ -98,8 +98,8 @@ async def async_unload_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -
     if not await hass.config_entries.async_unload_platforms(entry, PLATFORMS):
         return False
     if entry.disabled_by:
-        entry.runtime_data.guard.stop()
         await async_let_go(hass, entry)
+        _forget_issues(hass, entry)
     return True
 
 
@@ -108,6 +108,11 @@ async def async_remove_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -
     await async_let_go(hass, entry)
     await async_forget(hass, entry)
     await WriteLog(hass, entry.entry_id).remove()
+    _forget_issues(hass, entry)
+
+
+def _forget_issues(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -> None:
+    """Take the issues that nobody can do anything about without the entry."""
     for kind in (
         ISSUE_FOREIGN_MASTER,
         ISSUE_BANK_HEARD,

@@ -290,7 +290,9 @@ class RelayBoard:
 
         An entry that is loaded anew does not leave its relays to others meanwhile.
         """
-        user = self._users[user_id]
+        user = self._users.get(user_id)
+        if user is None:
+            return
         missed: set[str] = set()
         self._users[user_id] = User(
             user.relays, lambda: None, missed.add, user.votes, missed

@@ -40,6 +40,9 @@ async def async_let_go(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -> None
 
     Those that another entry guards are its business. What is left closed is told.
     """
+    if coordinator := getattr(entry, "runtime_data", None):
+        # It still runs where its entities could not be unloaded.
+        coordinator.guard.stop()
     relay_board(hass).leave(entry.entry_id)
     hass.data.get(_HANDS, {}).pop(entry.entry_id, None)
     hands = hands_of(entry)
