@@ -149,7 +149,7 @@ def judge(
         strange = {check: strange.get(check, 0) + 1 for check in failed}
         good = not failed
     memory = _silence(memory, limits, now, whole=whole)
-    if good and (memory.good is None or now - memory.good > FRESH):
+    if good and (memory.good is None or now > memory.good + FRESH):
         memory = replace(memory, trips=_outside_meanwhile(memory.trips))
     cut = {way: memory.cut.get(way, now) for way in relays.cut}
     seen = Seen(
@@ -157,7 +157,7 @@ def judge(
         limits=limits,
         whole=whole,
         strange=strange,
-        cut=frozenset(way for way, at in cut.items() if now - at >= STOPPED_AFTER),
+        cut=frozenset(way for way, at in cut.items() if now >= at + STOPPED_AFTER),
         relay=relays.fault,
     )
     memory = replace(
@@ -234,6 +234,16 @@ def _inside(quantity: Quantity, value: Value, near: float) -> bool:
     return sign * value.value <= sign * near
 
 
+# Nothing is the matter.
+_QUIET = Trip()
+
+
+def _is_beyond(key: Key, limit: Limit, value: Value | None) -> bool:
+    far = _figures(limit, key[1])[0]
+    sign = _sign(key[0])
+    return far is not None and value is not None and sign * value.value > sign * far
+
+
 def _trips(memory: Memory, seen: Seen, now: float, *, good: bool) -> Memory:
     trips: dict[Key, Trip] = {}
     times = {
@@ -243,18 +253,21 @@ def _trips(memory: Memory, seen: Seen, now: float, *, good: bool) -> Memory:
     }
     for rule in RULES:
         values = rule.values(seen)
+        worst = None if values is None else _worst(rule.quantity, values)
         limit = seen.limits[rule.quantity]
         for severity in Severity:
             key = rule.quantity, severity
-            before = memory.trips.get(key, Trip())
-            trip = _advance(before, key, limit, values, now, good=good)
+            before = memory.trips.get(key, _QUIET)
+            if before is _QUIET and not _is_beyond(key, limit, worst):
+                continue
+            trip = _advance(before, key, limit, worst, now, good=good)
             if trip.active and not before.active and severity is not Severity.WARNING:
                 past = times.get(rule.quantity, ())
                 if severity is Severity.STOP:
                     past = times[rule.quantity] = (*past, now)
                 latched = _latches(rule, severity, seen.limits, past)
                 trip = replace(trip, latched=latched)
-            if trip != Trip():
+            if trip != _QUIET:
                 trips[key] = trip
     return replace(memory, trips=trips, times=times)
 
@@ -285,25 +298,23 @@ def _advance(
     trip: Trip,
     key: Key,
     limit: Limit,
-    values: list[Value] | None,
+    worst: Value | None,
     now: float,
     *,
     good: bool,
 ) -> Trip:
-    """Return a level after `values`, None where nothing was told of its quantity."""
+    """Return a level after its worst value, None where nothing was told."""
     quantity, severity = key
     far, near, delay = _figures(limit, severity)
     if far is None:
         if not trip.latched:
-            return Trip()
+            return _QUIET
         # Its limit was taken away meanwhile: only the person is missing.
         return replace(
             trip, inside=now if good and trip.inside is None else trip.inside
         )
-    if values is not None:
-        worst = _worst(quantity, values)
-        sign = _sign(quantity)
-        beyond = sign * worst.value > sign * far
+    if worst is not None:
+        beyond = _is_beyond(key, limit, worst)
         inside = _inside(quantity, worst, near)
         trip = replace(
             trip,
@@ -315,13 +326,13 @@ def _advance(
             value=worst if beyond and not trip.active else trip.value,
         )
     if not trip.active:
-        if trip.beyond is not None and now - trip.beyond >= delay:
+        if trip.beyond is not None and now >= trip.beyond + delay:
             return replace(trip, since=now)
-        return Trip(beyond=trip.beyond, value=trip.value if trip.beyond else None)
+        return _QUIET if trip.beyond is None else trip
     if trip.latched or trip.inside is None or not good:
         return trip
     wait = 0.0 if severity is Severity.WARNING else CLEAR_AFTER
-    return Trip() if now - trip.inside >= wait else trip
+    return _QUIET if now >= trip.inside + wait else trip
 
 
 _STOPS: Mapping[Quantity, frozenset[Way]] = {
@@ -347,7 +358,7 @@ def _recovery(memory: Memory, now: float) -> Memory:
     low = _low_trips(memory) or Quantity.CELL_UNDER_VOLTAGE in memory.outside
     goes_on = (
         low
-        and now - recovery.since < RECOVERY
+        and now < recovery.since + RECOVERY
         and lowest >= DEEP_DISCHARGE
         and lowest > recovery.lowest - RECOVERY_FALL
     )
@@ -389,7 +400,7 @@ def _decision(memory: Memory, limits: Limits, now: float) -> Decision:
 
 def _is_fresh(memory: Memory, now: float) -> bool:
     """Whether the last whole Reading is young and nothing in it looked strange."""
-    young = memory.good is not None and now - memory.good <= FRESH
+    young = memory.good is not None and now <= memory.good + FRESH
     return young and not memory.strange
 
 
@@ -435,7 +446,7 @@ def _silence_limit(memory: Memory, limits: Limits) -> float:
 def _waits(trip: Trip, severity: Severity, now: float) -> Waits:
     if trip.inside is None:
         return Waits.VALUE
-    if severity is not Severity.WARNING and now - trip.inside < CLEAR_AFTER:
+    if severity is not Severity.WARNING and now < trip.inside + CLEAR_AFTER:
         return Waits.TIME
     return Waits.PERSON if trip.latched else Waits.TIME
 
