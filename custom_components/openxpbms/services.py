@@ -95,9 +95,11 @@ async def _offer(call: ServiceCall, parameter: str, value: float) -> ServiceResp
 
 async def _confirm(call: ServiceCall) -> ServiceResponse:
     """Make a change that was offered."""
-    entry, _ = _battery(call.hass, call.data[ATTR_DEVICE_ID])
+    entry, battery = _battery(call.hass, call.data[ATTR_DEVICE_ID])
     writes = entry.runtime_data.writes
-    offer, result = await writes.confirm(call.data[ATTR_CODE], call.context.user_id)
+    offer, result = await writes.confirm(
+        call.data[ATTR_CODE], call.context.user_id, battery
+    )
     return resulted(offer, result, writes.name_of(offer.battery))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+import logging
 from typing import TYPE_CHECKING, Any
 
+from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.storage import Store
 from homeassistant.util import dt as dt_util
 from homeassistant.util.ulid import ulid_now
@@ -15,6 +17,8 @@ from .const import DOMAIN
 
 if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant
+
+_LOGGER = logging.getLogger(__name__)
 
 VERSION = 1
 KEPT = 200
@@ -60,31 +64,53 @@ class WriteLog:
 
     def __init__(self, hass: HomeAssistant, entry_id: str) -> None:
         """Name the file; it is read by `load`."""
-        self._store: Store[dict[str, Any]] = Store(
-            hass, VERSION, f"{DOMAIN}.{entry_id}.writes"
-        )
+        self._hass = hass
+        self._entry_id = entry_id
+        self._store = self._open()
+        self._lost = False
         self.records: list[Record] = []
         self.factory: dict[str, dict[str, float]] = {}
 
-    async def load(self) -> None:
-        """Read what was kept; a write that was interrupted is told as unknown."""
-        data = await self._store.async_load()
-        if data is None:
-            return
-        self.factory = data["factory"]
-        self.records = [
-            Record(**{**record, "step": Step(record["step"])})
-            for record in data["records"]
-        ]
-        ended = {r.write for r in self.records if r.step in _ENDS}
-        for record in self.records:
-            if record.step is Step.CONFIRMED and record.write not in ended:
-                await self.add(_interrupted(record))
+    def _open(self) -> Store[dict[str, Any]]:
+        # Written through to the disk.
+        key = f"{DOMAIN}.{self._entry_id}.writes"
+        return Store(self._hass, VERSION, key, atomic_writes=True)
 
-    async def add(self, record: Record) -> None:
-        """Keep a record; it is on the disk when this returns."""
+    async def load(self) -> list[Record]:
+        """Read what was kept; return the writes that were interrupted, as unknown ones.
+
+        A log that cannot be read stays as it is: then none is kept, so that nothing
+        is written into any pack.
+        """
+        try:
+            data = await self._store.async_load()
+            if data is None:
+                return []
+            factory = dict(data["factory"])
+            records = [
+                Record(**{**record, "step": Step(record["step"])})
+                for record in data["records"]
+            ]
+        except _UNREADABLE:
+            _LOGGER.exception("The log of writes cannot be read")
+            self._lost = True
+            return []
+        self.factory, self.records = factory, records
+        ended = {r.write for r in records if r.step in _ENDS}
+        interrupted = [
+            _interrupted(record)
+            for record in records
+            if record.step is Step.CONFIRMED and record.write not in ended
+        ]
+        for record in interrupted:
+            await self.add(record)
+        return interrupted
+
+    async def add(self, record: Record) -> bool:
+        """Keep a record; return whether it is on the disk now."""
         self.records = [*self.records, record][-KEPT:]
         await self._save()
+        return await self._is_kept(record)
 
     async def first_contact(self, battery: str, values: Mapping[str, float]) -> None:
         """Keep a pack's values, unless some are kept already."""
@@ -93,18 +119,36 @@ class WriteLog:
             await self._save()
 
     async def _save(self) -> None:
-        await self._store.async_save(
-            {
-                "factory": self.factory,
-                "records": [asdict(record) for record in self.records],
-            }
-        )
+        if self._lost:
+            return
+        data = {
+            "factory": self.factory,
+            "records": [asdict(record) for record in self.records],
+        }
+        try:
+            await self._store.async_save(data)
+        except _UNREADABLE:
+            _LOGGER.exception("The log of writes cannot be kept")
+
+    async def _is_kept(self, record: Record) -> bool:
+        """Read back: who saves is told neither of a full disk nor of a late write."""
+        if self._lost:
+            return False
+        try:
+            data = await self._open().async_load()
+            return data is not None and asdict(record) in data["records"]
+        except _UNREADABLE:
+            return False
 
     async def remove(self) -> None:
         """Forget everything, with its entry."""
         await self._store.async_remove()
 
 
+_UNREADABLE = (
+    *(HomeAssistantError, OSError),
+    *(AttributeError, KeyError, TypeError, ValueError),
+)
 _ENDS = frozenset(Step) - {Step.PREPARED, Step.REFUSED, Step.CONFIRMED, Step.REVERTED}
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 import logging
+import math
 import secrets
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -78,14 +80,18 @@ class Writes:
         self._offers: dict[str, Offer] = {}
         self._busy: set[str] = set()
         self._running: set[asyncio.Task[Result]] = set()
-        self._to_look_at: dict[str, tuple[str, Prepared, str]] = {}
+        # The last verified write of each parameter, by battery and name.
+        self._to_look_at: dict[tuple[str, str], Offer] = {}
+        self._untold: list[Record] = []
         self._listeners: dict[str, list[Callable[[Record], None]]] = {}
         self._untrack: list[Callable[[], None]] = []
         self._silent: set[str] = set()
 
     async def start(self) -> None:
         """Read the log, and follow the packs."""
-        await self.log.load()
+        self._untold = await self.log.load()
+        for record in self._untold:
+            self._fire(record)
         self._untrack.append(self.coordinator.async_add_listener(self._updated))
         self._untrack.append(self.hass.async_add_shutdown_job(HassJob(self.wait)))
 
@@ -94,12 +100,13 @@ class Writes:
         while self._running:
             await asyncio.wait(self._running)
 
-    def stop(self) -> None:
-        """Follow nothing any more; codes die."""
+    async def stop(self) -> None:
+        """Follow nothing any more; codes die, what is under way ends first."""
         for untrack in self._untrack:
             untrack()
         self._untrack.clear()
         self._offers.clear()
+        await self.wait()
 
     # What may be asked
 
@@ -157,23 +164,20 @@ class Writes:
         the pack cannot be asked.
         """
         user = self._person(user_id)
-        self.check_allowed(battery)
-        if not self._factory(battery):
-            await self._values(battery)
         write = new_write()
         try:
-            prepared = await self._writer(battery).prepare(wish, self._known(battery))
-        except (BusError, ParameterError) as err:
+            prepared = await self._prepare(battery, wish)
+        except HomeAssistantError as err:
             await self._note(
                 write,
                 Step.REFUSED,
                 battery,
                 wish.name,
                 user,
-                new=wish.value,
-                reason=err.key,
+                new=_number(wish.value),
+                reason=err.translation_key,
             )
-            self._fail(err, battery)
+            raise
         self._forget_expired()
         offer = Offer(
             code=secrets.token_hex(3).upper(),
@@ -187,6 +191,15 @@ class Writes:
         await self._note_offer(offer, Step.PREPARED)
         return offer
 
+    async def _prepare(self, battery: Battery, wish: Wish) -> Prepared:
+        self.check_allowed(battery)
+        if not self._factory(battery):
+            await self._values(battery)
+        try:
+            return await self._writer(battery).prepare(wish, self._known(battery))
+        except (BusError, ParameterError) as err:
+            self._fail(err, battery)
+
     def _person(self, user_id: str | None) -> str:
         if user_id is None:
             raise ServiceValidationError(
@@ -198,27 +211,25 @@ class Writes:
         now = monotonic()
         self._offers = {c: o for c, o in self._offers.items() if o.expires > now}
 
-    async def confirm(self, code: str, user_id: str | None) -> tuple[Offer, Result]:
+    async def confirm(
+        self, code: str, user_id: str | None, battery: Battery | None = None
+    ) -> tuple[Offer, Result]:
         """Make the change that was offered, once; return what came of it.
 
         The write goes on to its end whatever becomes of the caller. Raises
-        ServiceValidationError where the code does not count.
+        ServiceValidationError where the code does not count, or not for `battery`.
         """
         user = self._person(user_id)
-        self._forget_expired()
         offer = self._offers.get(code.strip().upper())
         if offer is None:
-            raise ServiceValidationError(
-                translation_domain=DOMAIN, translation_key="code_unknown"
-            )
-        if offer.user_id != user:
-            raise ServiceValidationError(
-                translation_domain=DOMAIN, translation_key="code_of_another"
-            )
-        self.check_allowed(offer.battery)
+            self._refuse("code_unknown", battery)
+        try:
+            self._check_confirm(offer, user, battery)
+        except ServiceValidationError as err:
+            reason = err.translation_key
+            await self._note_offer(offer, Step.REFUSED, user=user, reason=reason)
+            raise
         key = self._key(offer.battery)
-        if key in self._busy:
-            self._refuse("write_under_way", offer.battery)
         del self._offers[offer.code]
         self._busy.add(key)
         task = self.hass.async_create_task(self._make(offer), f"{DOMAIN} write")
@@ -226,15 +237,22 @@ class Writes:
         task.add_done_callback(self._running.discard)
         return offer, await asyncio.shield(task)
 
+    def _check_confirm(self, offer: Offer, user: str, battery: Battery | None) -> None:
+        if offer.user_id != user:
+            self._refuse("code_of_another", offer.battery)
+        if offer.expires <= monotonic() or battery not in (None, offer.battery):
+            self._refuse("code_unknown", offer.battery)
+        self.check_allowed(offer.battery)
+        if self._key(offer.battery) in self._busy:
+            self._refuse("write_under_way", offer.battery)
+
     async def _make(self, offer: Offer) -> Result:
         """Make a change to its end, and note what came of it."""
         key = self._key(offer.battery)
 
         async def before() -> None:
-            try:
-                await self._note_offer(offer, Step.CONFIRMED)
-            except (HomeAssistantError, OSError) as err:
-                raise NotKept(f"the log cannot be written: {err}") from err
+            if not await self._note_offer(offer, Step.CONFIRMED):
+                raise NotKept("the log of writes cannot be kept")
 
         try:
             result = await self._writer(offer.battery).write(
@@ -245,22 +263,26 @@ class Writes:
             result = Result(Outcome.UNKNOWN, reason="broken_off")
         finally:
             self._busy.discard(key)
-        await self._note_offer(offer, Step(result.outcome), result)
+        if result.outcome in (Outcome.VERIFIED, Outcome.DIFFERENT, Outcome.UNKNOWN):
+            # What an earlier write left is not to be found any more.
+            self._to_look_at.pop(_what(key, offer), None)
         if result.outcome is Outcome.VERIFIED:
-            self._to_look_at[key] = (offer.write, offer.prepared, offer.user_id)
-            self._untrack.append(
-                async_call_later(self.hass, LOOK_AGAIN, self._look_later(offer.battery))
-            )
+            self._to_look_at[_what(key, offer)] = offer
+            later = async_call_later(self.hass, LOOK_AGAIN, self._look_later(offer))
+            self._untrack.append(later)
+        await self._note_offer(
+            offer, Step(result.outcome), seen=result.seen, reason=result.reason
+        )
         # The sensors of parameters show it with the next round.
         offer.battery.slow_from = 0.0
         return result
 
     # Afterwards
 
-    def _look_later(self, battery: Battery) -> Callable[[datetime], None]:
+    def _look_later(self, offer: Offer) -> Callable[[datetime], None]:
         @callback
         def later(_: datetime) -> None:
-            self._look(battery, last=False)
+            self._look(offer, last=False)
 
         return later
 
@@ -272,63 +294,52 @@ class Writes:
             values = battery.settings.parameters
             if values and key not in self.log.factory:
                 self.hass.async_create_task(self.log.first_contact(key, values))
-            if battery.reading is None and key in self._to_look_at:
+            if battery.reading is None:
                 self._silent.add(key)
-            elif battery.reading is not None and key in self._silent:
+            elif key in self._silent:
                 self._silent.discard(key)
-                self._look(battery, last=True)
+                for (whose, _), offer in self._to_look_at.items():
+                    if whose == key:
+                        self._look(offer, last=True)
 
-    def _look(self, battery: Battery, *, last: bool) -> None:
-        written = self._to_look_at.get(self._key(battery))
-        if written is None:
-            return
-        if last:
-            del self._to_look_at[self._key(battery)]
+    def _look(self, offer: Offer, *, last: bool) -> None:
         self.entry.async_create_background_task(
-            self.hass, self._look_again(battery, *written), f"{DOMAIN} look again"
+            self.hass, self._look_again(offer, last=last), f"{DOMAIN} look again"
         )
 
-    async def _look_again(
-        self, battery: Battery, write: str, prepared: Prepared, user: str
-    ) -> None:
+    async def _look_again(self, offer: Offer, *, last: bool) -> None:
         """Compare once more; a value that did not stay is told."""
+        key, name = self._key(offer.battery), offer.prepared.change.name
         try:
-            result = await self._writer(battery).look_again(prepared)
+            result = await self._writer(offer.battery).look_again(offer.prepared)
         except BusError as err:
-            _LOGGER.warning(
-                "%s could not be looked at again: %s", prepared.change.name, err
-            )
+            _LOGGER.warning("%s could not be looked at again: %s", name, err)
             return
-        if result.outcome is not Outcome.VERIFIED:
-            self._to_look_at.pop(self._key(battery), None)
-            change = prepared.change
-            await self._note(
-                write,
-                Step.REVERTED,
-                battery,
-                change.name,
-                user,
-                old=change.old,
-                new=change.new,
-                seen=result.seen,
-            )
+        what = _what(key, offer)
+        if self._to_look_at.get(what) is not offer or key in self._busy:
+            # Told already, or written again meanwhile.
+            return
+        reverted = result.outcome is not Outcome.VERIFIED
+        if reverted or last:
+            del self._to_look_at[what]
+        if reverted:
+            await self._note_offer(offer, Step.REVERTED, seen=result.seen)
 
     # The log
 
     async def _note_offer(
-        self, offer: Offer, step: Step, result: Result | None = None
-    ) -> None:
+        self, offer: Offer, step: Step, *, user: str | None = None, **more: Any
+    ) -> bool:
         change = offer.prepared.change
-        await self._note(
+        return await self._note(
             offer.write,
             step,
             offer.battery,
             change.name,
-            offer.user_id,
+            user or offer.user_id,
             old=change.old,
             new=change.new,
-            seen=None if result is None else result.seen,
-            reason=None if result is None else result.reason,
+            **more,
         )
 
     async def _note(
@@ -339,7 +350,8 @@ class Writes:
         parameter: str,
         user_id: str,
         **more: Any,
-    ) -> None:
+    ) -> bool:
+        """Keep a record and tell it; return whether it is kept."""
         user = await self.hass.auth.async_get_user(user_id)
         known = BY_NAME.get(parameter)
         record = Record(
@@ -352,12 +364,13 @@ class Writes:
             user=user.name if user else None,
             **more,
         )
-        await self.log.add(record)
-        self._tell(battery, record)
-
-    def _tell(self, battery: Battery, record: Record) -> None:
+        kept = await self.log.add(record)
         for told in self._listeners.get(self._key(battery), ()):
             told(record)
+        self._fire(record)
+        return kept
+
+    def _fire(self, record: Record) -> None:
         self.hass.bus.async_fire(
             EVENT_WRITE,
             {
@@ -377,7 +390,10 @@ class Writes:
     def async_on_record(
         self, battery: Battery, told: Callable[[Record], None]
     ) -> Callable[[], None]:
-        """Call `told` with every record of a battery."""
+        """Call `told` with every record of a battery, and with what a restart left."""
+        for record in self._untold:
+            if record.battery == self.name_of(battery):
+                told(record)
         listeners = self._listeners.setdefault(self._key(battery), [])
         listeners.append(told)
         return lambda: listeners.remove(told)
@@ -403,11 +419,12 @@ class Writes:
         """Return what people call a battery."""
         return device_name(self.coordinator.family_name, battery.identity)
 
-    def _refuse(self, reason: str, battery: Battery) -> NoReturn:
+    def _refuse(self, reason: str, battery: Battery | None) -> NoReturn:
+        name = "-" if battery is None else self.name_of(battery)
         raise ServiceValidationError(
             translation_domain=DOMAIN,
             translation_key=reason,
-            translation_placeholders={"battery": self.name_of(battery)},
+            translation_placeholders={"battery": name},
         )
 
     def _fail(self, err: BusError | ParameterError, battery: Battery) -> NoReturn:
@@ -417,6 +434,18 @@ class Writes:
             translation_key=err.key,
             translation_placeholders={"battery": self.name_of(battery), **err.details},
         ) from err
+
+
+def _number(value: object) -> float | None:
+    """Return a wish as the log can keep it."""
+    with suppress(OverflowError, TypeError, ValueError):
+        number = float(value)  # type: ignore[arg-type]
+        return number if math.isfinite(number) else None
+    return None
+
+
+def _what(key: str, offer: Offer) -> tuple[str, str]:
+    return key, offer.prepared.change.name
 
 
 def _told(name: str, pack: Pack) -> dict[str, Any]:
