@@ -340,10 +340,10 @@ class RelayBoard:
 
     def _awaits(self, name: str) -> bool:
         return any(
-            entry.entry_id not in self._users
-            and entry.disabled_by is None
-            and name in hands_of(entry).relays
-            for entry in self.hass.config_entries.async_entries(DOMAIN)
+            entry.entry_id not in self._users and name in hands_of(entry).relays
+            for entry in self.hass.config_entries.async_entries(
+                DOMAIN, include_ignore=False, include_disabled=False
+            )
         )
 
     def report(self, name: str) -> Report:

@@ -23,6 +23,7 @@ from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.const import DOMAIN
 from custom_components.openxpbms.guard import KEPT, Guard
 from custom_components.openxpbms.kept import Mode
+from custom_components.openxpbms.relay_board import relay_board
 
 from .conftest import MakeEntry, MakeLine, first_round, identity
 from .guarding import Clock, a_person, pass_time, watched_of
@@ -202,6 +203,7 @@ class Bench:
         assert await self.hass.config_entries.async_unload(entry.entry_id)
         await self.hass.async_block_till_done()
         self.hass.data.pop(KEPT)
+        relay_board(self.hass).leave(entry.entry_id)
         assert await self.hass.config_entries.async_setup(entry.entry_id)
         await first_round(self.hass, entry)
         self.quiet(entry)
