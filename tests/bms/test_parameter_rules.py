@@ -737,6 +737,17 @@ def test_a_limit_that_contradicts_that_of_the_cells_is_told_from_both_sides() ->
     }
 
 
+@pytest.mark.parametrize("number", range(8))
+def test_each_limit_of_the_pack_belongs_to_one_of_the_cells(number: int) -> None:
+    pack, cell = (BY_REGISTER[first + number] for first in (0x1302, 0x130A))
+    for written, other, apart, step in ((pack, cell, -0.3, 1), (cell, pack, -5.0, 0)):
+        around = pack_of(changed={other.name: round(FACTORY[other.name] + apart, 3)})
+        value = neighbours(written, FACTORY[written.name])[step]
+        told = cautions(write(written.name, value, around, forced=True))
+        assert told["cells_disagree"]["pack"] == pack.name
+        assert told["cells_disagree"]["cell"] == cell.name
+
+
 def test_a_request_above_the_alarm_is_told() -> None:
     told = {"request": "57.50 V", "alarm": "battery_high_voltage_alarm"}
     change = write("charging_request_voltage", 57.5)
