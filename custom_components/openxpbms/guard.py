@@ -38,7 +38,7 @@ from .bms.outputs import (
     plan,
 )
 from .bms.protection import FRESH, Memory, Relays, acknowledge, judge, recover
-from .bms.relay import Report
+from .bms.relay import WELDED_AFTER, RelayFault, Report
 from .bms.storage import charges
 from .const import CONF_GUARDED, DOMAIN
 from .guard_options import hands_of, has_outputs, limits_of
@@ -396,10 +396,11 @@ class Guard:
         """Return the A through a connection relay, where they are known now."""
         if name not in self.hands.outputs.connections.values():
             return None
+        # An older one may be from before the relay opened, and make it look welded.
         fresh = [
             abs(watched.current)
             for watched in self._concerned(name)
-            if watched.current is not None and now - watched.current_at <= FRESH
+            if watched.current is not None and now < watched.current_at + WELDED_AFTER
         ]
         return max(fresh, default=None)
 
@@ -409,7 +410,7 @@ class Guard:
         armed = self.mode is Mode.ARMED
         for watched in self.watched.values():
             name = self.hands.outputs.connections.get(watched.address)
-            fault = self.board.fault(name) if armed and name is not None else None
+            fault = self._danger(name) if armed and name is not None else None
             cut = self.plan.cut.get(watched.address, frozenset())
             relays = Relays(cut if armed else frozenset(), fault)
             if relays != watched.relays:
@@ -418,13 +419,18 @@ class Guard:
                 changed = True
         return changed
 
+    def _danger(self, name: str) -> RelayFault | None:
+        """Return what is wrong with a relay; one that only stays open is no danger."""
+        fault = self.board.fault(name)
+        return None if fault is RelayFault.NOT_CLOSING else fault
+
     def _take_faults(self) -> bool:
         """Remember which relays of the bus failed until a person has looked."""
         if self.mode is not Mode.ARMED:
             return False
         outputs = self.hands.outputs
         shared = {name for name in (outputs.charge, outputs.load) if name is not None}
-        failed = {name for name in shared if self.board.fault(name) is not None}
+        failed = {name for name in shared if self._danger(name) is not None}
         new = failed - self._kept.faulty
         self._kept.faulty |= new
         return bool(new)

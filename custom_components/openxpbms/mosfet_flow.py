@@ -8,7 +8,14 @@ from homeassistant.config_entries import ConfigFlowResult
 from homeassistant.helpers.selector import BooleanSelector, TextSelector
 import voluptuous as vol
 
-from .const import CONF_MOSFETS
+from .const import (
+    CONF_BATTERIES,
+    CONF_FAMILY,
+    CONF_MODE,
+    CONF_MOSFETS,
+    FAMILY_SEPLOS,
+    MODE_ASK,
+)
 from .forms import PagesFlow
 
 CONF_AGREED = "agreed"
@@ -18,6 +25,15 @@ WORD = "MOSFET"
 
 class MosfetFlow(PagesFlow):
     """Off until the word is typed."""
+
+    @property
+    def _mosfet_pages(self) -> list[str]:
+        """The page, for a lone pack that is asked."""
+        data = self.config_entry.data
+        lone = len(data[CONF_BATTERIES]) == 1
+        asks = data.get(CONF_MODE, MODE_ASK) == MODE_ASK
+        seplos = data[CONF_FAMILY] == FAMILY_SEPLOS
+        return ["mosfets"] if lone and asks and seplos else []
 
     async def async_step_mosfets(
         self, user_input: dict[str, Any] | None = None

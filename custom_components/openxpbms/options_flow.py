@@ -37,6 +37,7 @@ from .families import make_timing
 from .forms import choice, number
 from .guard_options import has_outputs, interval_of
 from .limits_flow import LimitsFlow
+from .mosfet_flow import MosfetFlow
 from .outputs_flow import OutputsFlow
 from .parameter_flow import ParameterFlow
 
@@ -45,7 +46,7 @@ SCALE_SELECTOR = choice(SCALES, CONF_CURRENT_SCALE)
 MODE_SELECTOR = choice([MODE_AUTO, MODE_ASK], "another_master")
 
 
-class OpenXPBMSOptionsFlow(ParameterFlow, LimitsFlow, OutputsFlow):
+class OpenXPBMSOptionsFlow(ParameterFlow, MosfetFlow, LimitsFlow, OutputsFlow):
     """Pace, current and line; relays and limits of protection; parameters of packs."""
 
     async def async_step_init(
@@ -54,7 +55,13 @@ class OpenXPBMSOptionsFlow(ParameterFlow, LimitsFlow, OutputsFlow):
         """Let one part be chosen."""
         return self.async_show_menu(
             step_id="init",
-            menu_options=["general", "outputs", "limits", *self._parameter_pages],
+            menu_options=[
+                "general",
+                "outputs",
+                "limits",
+                *self._parameter_pages,
+                *self._mosfet_pages,
+            ],
         )
 
     async def async_step_general(

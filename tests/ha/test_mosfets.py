@@ -201,3 +201,41 @@ async def test_unloading_waits_for_what_is_being_switched(
     assert await hass.config_entries.async_unload(entry.entry_id)
     assert pack.written == [(0x1511, OFF)]
     assert not pack.charge_mosfet
+
+
+async def page(hass: HomeAssistant, entry: Any) -> Any:
+    """Open the page on which a person agrees."""
+    flows = hass.config_entries.options
+    menu = await flows.async_init(entry.entry_id)
+    assert "mosfets" in menu["menu_options"]
+    return await flows.async_configure(menu["flow_id"], {"next_step_id": "mosfets"})
+
+
+@pytest.mark.parametrize("word", ["", "mosfet", "yes"])
+async def test_without_the_word_nobody_has_agreed(
+    hass: HomeAssistant, make_pack: Any, word: str
+) -> None:
+    _, _, entry = await make_pack(mosfets=False)
+    form = await page(hass, entry)
+    assert form["description_placeholders"] == {"word": "MOSFET"}
+    again = await hass.config_entries.options.async_configure(
+        form["flow_id"], {"mosfets": True, "agreed": word}
+    )
+    assert again["errors"] == {"agreed": "not_agreed"}
+    assert entry.options["mosfets"] is False
+
+
+async def test_with_the_word_it_is_agreed_and_taken_back_without(
+    hass: HomeAssistant, make_pack: Any
+) -> None:
+    _, _, entry = await make_pack(mosfets=False)
+    for answer in ({"mosfets": True, "agreed": " MOSFET "}, {"mosfets": False}):
+        form = await page(hass, entry)
+        done = await hass.config_entries.options.async_configure(
+            form["flow_id"], answer
+        )
+        assert done["type"] == "create_entry"
+        await hass.async_block_till_done()
+        assert entry.options == {"interval": 1, "mosfets": answer["mosfets"]}
+        acts = entry.runtime_data.pack_switch.battery is not None
+        assert acts is answer["mosfets"]

@@ -146,7 +146,7 @@ def test_every_entity_has_a_name_and_an_icon() -> None:
     assert binary == set(ICONS["entity"]["binary_sensor"])
     others = {
         "button": [button.RESET],
-        "event": [event.PROTECTION],
+        "event": [event.PROTECTION, event.WRITE],
         "select": [select.MODE, select.STORAGE],
         "switch": [switch.CONNECTION],
     }

@@ -167,7 +167,7 @@ def judge(
         good=now if good else memory.good,
         lowest=_lowest(seen.reading, memory.lowest),
         cut=cut,
-        outside=_outside(seen) if whole else memory.outside,
+        outside=_outside(seen, memory.outside) if reading else memory.outside,
     )
     memory = _recovery(_trips(memory, seen, now, good=good), now)
     return memory, _decision(memory, limits, now)
@@ -206,18 +206,28 @@ def _silent_at(memory: Memory, limits: Limits) -> dict[Way, float]:
     }
 
 
-def _outside(seen: Seen) -> dict[Quantity, Value]:
-    """Return the values that would have to go further before their stop cleared."""
+def _outside(seen: Seen, before: Mapping[Quantity, Value]) -> dict[Quantity, Value]:
+    """Return the values that would have to go further before their stop cleared.
+
+    Any part may add to those `before`, only a whole Reading that tells of one ends it.
+    """
     found: dict[Quantity, Value] = {}
     for rule in RULES:
-        far, near, _ = _figures(seen.limits[rule.quantity], Severity.STOP)
-        values = rule.values(seen)
-        if far is None or values is None:
+        quantity, values = rule.quantity, rule.values(seen)
+        limit = seen.limits[quantity]
+        if not _acts(limit):
             continue
-        worst = _worst(rule.quantity, values)
-        if not _inside(rule.quantity, worst, near):
-            found[rule.quantity] = worst
+        worst = None if values is None else _worst(quantity, values)
+        near = _figures(limit, Severity.STOP)[1]
+        if worst is not None and not _inside(quantity, worst, near):
+            found[quantity] = worst
+        elif quantity in before and (worst is None or not seen.whole):
+            found[quantity] = before[quantity]
     return found
+
+
+def _acts(limit: Limit) -> bool:
+    return limit.stop is not None or limit.cutoff is not None
 
 
 def _worst(quantity: Quantity, values: list[Value]) -> Value:
@@ -289,7 +299,7 @@ def _figures(limit: Limit, severity: Severity) -> tuple[float | None, float, flo
             far, near, delay = limit.warning, limit.warning_clear, limit.warning_delay
         case Severity.STOP:
             far, near, delay = limit.stop, limit.stop_clear, limit.delay
-        case Severity.CUTOFF:
+        case _:
             far, near, delay = limit.cutoff, limit.stop_clear, 0.0
     return far, near if near is not None else far or 0.0, delay
 
@@ -325,6 +335,9 @@ def _advance(
             else None,
             value=worst if beyond and not trip.active else trip.value,
         )
+    elif good:
+        # A whole Reading without it: nobody knows where it is.
+        trip = replace(trip, inside=None)
     if not trip.active:
         if trip.beyond is not None and now >= trip.beyond + delay:
             return replace(trip, since=now)
@@ -360,7 +373,7 @@ def _recovery(memory: Memory, now: float) -> Memory:
         low
         and now < recovery.since + RECOVERY
         and lowest >= DEEP_DISCHARGE
-        and lowest > recovery.lowest - RECOVERY_FALL
+        and round(recovery.lowest - lowest, 4) < RECOVERY_FALL
     )
     return memory if goes_on else replace(memory, recovery=None)
 
@@ -383,7 +396,7 @@ def _decision(memory: Memory, limits: Limits, now: float) -> Decision:
             _STOPS[quantity],
         )
         for quantity, value in memory.outside.items()
-        if quantity not in stopped and limits[quantity].stop is not None
+        if quantity not in stopped and _acts(limits[quantity])
     )
     return Decision(
         may_charge=Way.CHARGE not in forbidden,
