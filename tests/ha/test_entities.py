@@ -18,6 +18,7 @@ import pytest
 from custom_components.openxpbms.bms.frame import with_crc
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.const import DOMAIN
+from custom_components.openxpbms.protection_sensor import FOUND, SUMS
 
 from .conftest import MakeEntry, MakeLine, first_round, identity
 
@@ -335,12 +336,20 @@ async def test_what_only_valence_has_is_there(
         assert state is not None
         assert state.attributes["direction_confirmed"] is False
     known = er.async_entries_for_config_entry(er.async_get(hass), entry.entry_id)
-    keys = {item.unique_id.removeprefix("valence_104400461_") for item in known}
+    prefix = "valence_104400461_"
+    keys = {
+        item.unique_id.removeprefix(prefix)
+        for item in known
+        if item.unique_id.startswith(prefix)
+    }
     assert {"pcb_temperature", "alarm", "energy", "reply_time"} <= keys
     assert not keys & {"mosfet_temperature", "operating_state", "voltage_alarm"}
     assert not [key for key in keys if key.startswith("parameter_")]
+    protection = {each.key for each in (*FOUND, *SUMS)}
+    protection |= {"protection_event", "reset_protection", "connection"}
+    assert keys > protection
     # 13 of the battery, 4 cells twice, 22 slow ones, 2 of the link, 3 binary ones
-    assert len(keys) == 48
+    assert len(keys - protection) == 48
 
 
 async def test_only_changes_reach_the_state_machine_in_a_quiet_round(

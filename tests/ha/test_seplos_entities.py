@@ -29,6 +29,7 @@ from custom_components.openxpbms.bms.virtual.seplos import (
     VirtualPack,
 )
 from custom_components.openxpbms.const import DOMAIN
+from custom_components.openxpbms.protection_sensor import FOUND, SUMS
 
 from .conftest import MakeLine, first_round
 
@@ -49,6 +50,8 @@ GROUP_KEYS = {
     "hardware_protection",
     "lock_protection",
 }
+# Those of protection have tests of their own.
+PROTECTION_KEYS = {each.key for each in (*FOUND, *SUMS)}
 
 
 def make_pack(**changes: Any) -> VirtualPack:
@@ -330,11 +333,15 @@ async def test_what_a_pack_does(
 ) -> None:
     pack = make_pack(**changes)
     line = await make_line(pack)
-    await set_up(line.path, identity(pack))
-    shown = {
-        state.entity_id.removeprefix(f"binary_sensor.{PREFIX}_"): state.state
-        for state in hass.states.async_all("binary_sensor")
-    }
+    entry = await set_up(line.path, identity(pack))
+    registry = er.async_get(hass)
+    shown = {}
+    for key in keys_of(hass, entry, KEY) - PROTECTION_KEYS:
+        entity_id = registry.async_get_entity_id(
+            "binary_sensor", DOMAIN, f"{KEY}_{key}"
+        )
+        if entity_id is not None:
+            shown[key] = state_of(hass, entry, key).state
     assert {key for key, state in shown.items() if state == "on"} == {
         "communication",
         *on,
@@ -480,7 +487,9 @@ async def test_settings_are_off_by_default(
     line = await make_line(pack)
     entry = await set_up(line.path, identity(pack))
     keys = keys_of(hass, entry, KEY)
+    # What tells of writes is no setting.
     settings = {key for key in keys if key.startswith("parameter_")}
+    settings.remove("parameter_write")
     assert settings == {f"parameter_{field.name}" for field in PARAMETERS}
     assert len(settings) == 106
     registry = er.async_get(hass)
