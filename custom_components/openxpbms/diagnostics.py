@@ -1,4 +1,4 @@
-"""Diagnostics to share: all that helps, and no serial number."""
+"""Diagnostics to share: all that helps, no serial number, and nobody's name."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ def _bus(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
         "entry": {**data, CONF_DEVICE: shown(entry.data[CONF_DEVICE])},
         "options": _options(coordinator),
         "protection": _protection(coordinator),
+        "writes": _writes(coordinator),
         "timing": asdict(bus.timing),
         "open": bus.is_open,
         "line": str(bus.line),
@@ -126,6 +127,28 @@ def _protection(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
                 "trip_test": watched.kept.trip_test,
             }
             for watched in guard
+        },
+    }
+
+
+def _writes(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
+    """Return the log of writes: users are numbered, batteries told by address."""
+    writes, log = coordinator.writes, coordinator.writes.log
+    names = {writes.name_of(b): b.identity.address for b in coordinator}
+    addresses = {key: str(address) for address, key in coordinator.keys.items()}
+    users: dict[str | None, int] = {}
+    return {
+        "records": [
+            asdict(record)
+            | {
+                "battery": names.get(record.battery, "gone"),
+                "user_id": None,
+                "user": users.setdefault(record.user_id, len(users) + 1),
+            }
+            for record in log.records
+        ],
+        "at_first_contact": {
+            addresses.get(key, "gone"): values for key, values in log.factory.items()
         },
     }
 

@@ -21,6 +21,10 @@ from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.const import DOMAIN
 
 from .conftest import MakeEntry, MakeLine, identity
+from .guarding import a_person, guard_device, jumping_clock
+from .writing import MakeBench, clock, make_bench
+
+__all__ = ["clock", "make_bench"]
 
 SERIAL = "104400461"
 
@@ -168,3 +172,73 @@ async def test_a_battery_without_serial_number_has_diagnostics_too(
     data: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
     assert data["batteries"][0]["identity"]["serial"] is None
     assert data["batteries"][0]["reading"] is not None
+
+
+async def test_writes_are_told_without_names_and_serial_numbers(
+    hass: HomeAssistant,
+    hass_client: ClientSessionGenerator,
+    socket_enabled: None,
+    make_bench: MakeBench,
+) -> None:
+    assert await async_setup_component(hass, "diagnostics", {})
+    bench = await make_bench()
+    offer = await bench.prepare()
+    another = await a_person(hass)
+    assert await bench.refused(bench.confirm(offer, by=another)) == "code_of_another"
+    await bench.confirm(offer)
+    data: Any = await get_diagnostics_for_config_entry(hass, hass_client, bench.entry)
+    text = json.dumps(data)
+    assert bench.pack.serial not in text
+    assert "Somebody" not in text
+    for person in (bench.person, another):
+        assert person.user_id is not None
+        assert person.user_id not in text
+    records = data["writes"]["records"]
+    assert [(each["step"], each["user"]) for each in records] == [
+        ("prepared", 1),
+        ("refused", 2),
+        ("confirmed", 1),
+        ("verified", 1),
+    ]
+    assert {(each["battery"], each["parameter"]) for each in records} == {
+        (0, "battery_low_voltage_alarm")
+    }
+    assert (records[-1]["old"], records[-1]["new"], records[-1]["seen"]) == (
+        *(46.4, 45.0),
+        45.0,
+    )
+    factory = data["writes"]["at_first_contact"]
+    assert factory["0"]["battery_low_voltage_alarm"] == 46.4
+
+
+async def test_protection_is_told_without_serial_numbers(
+    hass: HomeAssistant,
+    hass_client: ClientSessionGenerator,
+    socket_enabled: None,
+    make_line: MakeLine,
+) -> None:
+    assert await async_setup_component(hass, "diagnostics", {})
+    with jumping_clock() as clock:
+        one = VirtualModule(1, serial=SERIAL)
+        one.cell_voltages[0] = 4.0
+        guarded = await guard_device(hass, make_line, clock, one)
+        data: Any = await get_diagnostics_for_config_entry(
+            hass, hass_client, guarded.entry
+        )
+    # Its relay is named by its serial number in the options.
+    connections = guarded.entry.options["outputs"]["connections"]
+    assert list(connections) == [f"valence_{SERIAL}"]
+    assert SERIAL not in json.dumps(data)
+    assert data["options"]["outputs"]["connections"] == {
+        "1": connections[f"valence_{SERIAL}"]
+    }
+    protection = data["protection"]
+    assert (protection["mode"], protection["storage"]) == ("armed", False)
+    assert set(protection["wants"]) == {
+        f"input_boolean.{name}" for name in ("charge", "load", "connection")
+    }
+    assert protection["limits"]["cell_over_voltage"]
+    battery = protection["batteries"]["1"]
+    assert battery["charge_allowed"] is False
+    found = {finding["quantity"] for finding in battery["findings"]}
+    assert "cell_over_voltage" in found
