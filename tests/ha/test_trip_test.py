@@ -71,9 +71,8 @@ async def test_relays_are_opened_in_order_timed_and_closed_again(bench: Bench) -
     ]
     assert result["passed"]
     times = result["opened_after"]
-    assert times["switch.charge"] < 0.1
-    assert times["switch.load"] < 0.1
-    assert 0.5 <= times["switch.connection"] < 0.7
+    assert times["switch.charge"] <= times["switch.load"] < 0.5
+    assert 0.5 <= times["switch.connection"] < 5
     assert bench.connection(entry).attributes["trip_test"] == result
 
     await bench.hear(entry)
@@ -88,7 +87,7 @@ async def test_a_relay_that_does_not_open_fails_the_test(bench: Bench) -> None:
     _, _, connection = await bench.switches("charge", "load", "connection")
     entry = await bench.bus(battery(1), **ALL)
     connection.stuck = True
-    with patch("custom_components.openxpbms.guard.OPENS_WITHIN", 1):
+    with patch("custom_components.openxpbms.guard.OPENS_WITHIN", 2):
         test = await begin(bench, entry)
     await asyncio.sleep(0.6)
     bench.clock.ahead += 5
@@ -96,7 +95,7 @@ async def test_a_relay_that_does_not_open_fails_the_test(bench: Bench) -> None:
     result = await test
     assert not result["passed"]
     assert result["opened_after"]["switch.connection"] is None
-    assert result["opened_after"]["switch.load"] < 0.1
+    assert result["opened_after"]["switch.load"] < 0.5
     assert bench.connection(entry).attributes["trip_test"] == result
     # And it is the fault that it would have been in earnest.
     connection.stuck = False
@@ -114,7 +113,7 @@ async def test_a_slow_relay_is_timed(bench: Bench) -> None:
     charge.set(on=False)
     result = await test
     assert result["passed"]
-    assert 3 <= result["opened_after"]["switch.charge"] < 4
+    assert 3 <= result["opened_after"]["switch.charge"] < 5
 
 
 async def test_a_charge_relay_that_has_failed_before_is_tested_as_well(
@@ -161,7 +160,7 @@ async def test_the_test_ends_with_its_bus(bench: Bench) -> None:
     assert charge.told == ["on", "off"]
     charge.stuck = False
     assert await bench.hass.config_entries.async_remove(entry.entry_id)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         assert not (await test)["passed"]
     await bench.wait(120)
     assert not charge.is_on
