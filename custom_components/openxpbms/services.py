@@ -23,6 +23,7 @@ import voluptuous as vol
 
 from .bms.seplos_writes import Wish
 from .const import DOMAIN
+from .parameter_texts import Texts
 from .parameter_words import compared, offered, resulted
 
 if TYPE_CHECKING:
@@ -90,7 +91,12 @@ async def _offer(call: ServiceCall, parameter: str, value: float) -> ServiceResp
         allow_trip=call.data[ATTR_ALLOW_TRIP],
     )
     offer: Offer = await writes.prepare(battery, wish, call.context.user_id)
-    return offered(offer, writes.name_of(battery))
+    texts = await Texts.load(call.hass)
+    return {
+        **offered(offer, writes.name_of(battery)),
+        "meaning": texts.option("parameter_meaning", parameter),
+        "warnings": texts.cautions(offer.prepared.change.cautions),
+    }
 
 
 async def _confirm(call: ServiceCall) -> ServiceResponse:

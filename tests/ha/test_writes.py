@@ -78,6 +78,9 @@ async def test_a_parameter_is_shown_prepared_confirmed_and_put_back(
         "new": 45.0,
         "frame": write_request(0, REGISTER, 4500).encoded.hex(" "),
         "cautions": [],
+        "meaning": "The pack warns once the voltage of the whole pack falls to this."
+        " Nothing is switched off.",
+        "warnings": "",
     }
 
     result = await bench.confirm(offer)
