@@ -371,6 +371,18 @@ def test_on_the_way_back_it_begins_anew_where_it_was_left() -> None:
     assert not battery.has(Q.CELL_OVER_VOLTAGE)
 
 
+def test_readings_that_do_not_tell_of_it_clear_nothing() -> None:
+    battery = Battery()
+    battery.judge(reading(pcb_temperature=81.0), after=1.0)
+    battery.judge(reading(), after=2.0)
+    battery.keep(reading(pcb_temperature=None), 70.0)
+    hot = battery.found()[Q.ELECTRONICS_OVER_TEMPERATURE, STOP]
+    assert hot.waits is Waits.VALUE
+    battery.keep(reading(), 59.0)
+    hot = battery.found()[Q.ELECTRONICS_OVER_TEMPERATURE, STOP]
+    assert hot.waits is Waits.TIME
+
+
 # Latches
 
 
@@ -795,6 +807,35 @@ def test_between_clearing_and_stop_nothing_closes_and_nothing_opens(
     assert not battery.judge().obstacles
 
 
+def test_a_part_is_an_obstacle_until_a_whole_reading_says_otherwise() -> None:
+    battery = Battery()
+    late = replace(CURRENTS[Q.CELL_OVER_VOLTAGE], delay=5.0)
+    quantities = {**CURRENTS.quantities, Q.CELL_OVER_VOLTAGE: late}
+    battery.limits = replace(CURRENTS, quantities=quantities)
+    high = Reading(cell_voltages=(3.3, 3.95))
+    for part in (high, Reading(cell_voltages=(3.3, 3.3)), Reading(current=0.0), None):
+        decision = battery.judge(part, after=0.5, part=True)
+        assert decision.may_charge
+        assert not decision.may_begin(Way.CHARGE)
+    assert battery.judge(reading(), after=0.5).may_begin(Way.CHARGE)
+
+
+def test_an_obstacle_stays_while_whole_readings_do_not_tell_of_it() -> None:
+    battery = Battery()
+    battery.judge(reading(current=95.0), after=1.0)
+    decision = battery.judge(reading(current=None), after=1.0)
+    assert decision.fresh
+    assert not decision.may_begin(Way.CHARGE)
+    assert battery.judge(reading(current=0.0), after=1.0).may_begin(Way.CHARGE)
+
+
+def test_without_a_stop_the_cut_off_has_its_obstacle() -> None:
+    limit = Limit(cutoff=4.0, stop_clear=3.7)
+    quantities = {Q.CELL_OVER_VOLTAGE: limit}
+    battery = Battery(Limits(quantities=quantities, faults=frozenset()))
+    assert not battery.judge(reading(cell=3.95), after=1.0).may_begin(Way.CHARGE)
+
+
 def test_what_stops_is_no_obstacle_besides() -> None:
     battery = Battery()
     decision = battery.judge(reading(cell=3.95), after=1.0)
@@ -839,9 +880,14 @@ def test_recovery_lasts_half_an_hour() -> None:
     assert not battery.judge(None, after=1.0).recovering
 
 
-@pytest.mark.parametrize(("cell", "goes_on"), [(2.671, True), (2.67, False)])
-def test_recovery_ends_when_the_lowest_falls(cell: float, *, goes_on: bool) -> None:
-    battery = recovering()
+@pytest.mark.parametrize(
+    ("low", "cell", "goes_on"),
+    [(2.7, 2.671, True), (2.7, 2.67, False), (2.03, 2.001, True), (2.03, 2.0, False)],
+)
+def test_recovery_ends_when_the_lowest_falls(
+    low: float, cell: float, *, goes_on: bool
+) -> None:
+    battery = recovering(low)
     battery.judge(Reading(cell_voltages=(3.3, cell)), after=1.0, part=True)
     assert battery.decision.recovering is goes_on
 
