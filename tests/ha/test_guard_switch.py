@@ -16,6 +16,7 @@ from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 
 from .conftest import MakeLine
 from .guarding import (
+    IMPATIENT,
     Clock,
     Guarded,
     calls_of,
@@ -107,7 +108,7 @@ async def refusal(guarded: Guarded, *, person: bool = True) -> str:
         ),
         (
             {"silent": True},
-            {},
+            IMPATIENT,
             (
                 "there is no fresh whole reading of it. Check its communication, then"
                 " try again"

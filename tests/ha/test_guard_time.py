@@ -13,7 +13,15 @@ from custom_components.openxpbms.bms.virtual.seplos import VirtualPack
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 
 from .conftest import MakeLine, identity
-from .guarding import Clock, Guarded, guard, guard_device, jumping_clock, limit
+from .guarding import (
+    IMPATIENT,
+    Clock,
+    Guarded,
+    guard,
+    guard_device,
+    jumping_clock,
+    limit,
+)
 
 ALL = {"charge", "load", "connection"}
 DAY = 86400.0
@@ -223,7 +231,7 @@ async def test_every_stop_may_be_made_to_latch_but_cold_and_silence(
     waits: bool,
 ) -> None:
     module = VirtualModule(1)
-    options = {"limits": {"latch_all": True}}
+    options = IMPATIENT | {"limits": {"latch_all": True}}
     guarded = await guard_device(hass, make_line, clock, module, options=options)
     before = {name: getattr(module, name) for name in change}
     for name, value in change.items():
@@ -309,7 +317,7 @@ async def test_one_that_does_not_answer_is_silent(
     hass: HomeAssistant, make_line: MakeLine, clock: Clock, family: str
 ) -> None:
     device = VirtualModule(1) if family == "valence" else VirtualPack()
-    guarded = await guard_device(hass, make_line, clock, device)
+    guarded = await guard_device(hass, make_line, clock, device, options=IMPATIENT)
     device.silent = True
     await guarded.stay(60)
     assert guarded.open_relays == {"charge", "load"}
@@ -342,7 +350,7 @@ async def test_a_part_acts_though_the_rest_never_comes(
     hass: HomeAssistant, make_line: MakeLine, clock: Clock, opens: str
 ) -> None:
     module = HalfDeaf(1)
-    guarded = await guard_device(hass, make_line, clock, module)
+    guarded = await guard_device(hass, make_line, clock, module, options=IMPATIENT)
     module.deaf_to = (0x50,)
     module.cell_voltages[3] = 3.95 if opens == "at once" else 2.7
     await guarded.refresh()
@@ -357,7 +365,7 @@ async def test_a_part_of_a_pack_acts_though_the_rest_never_comes(
     hass: HomeAssistant, make_line: MakeLine, clock: Clock
 ) -> None:
     pack = HalfDeafPack()
-    options = limit("discharge_over_current", stop=100.0, stop_clear=90.0)
+    options = IMPATIENT | limit("discharge_over_current", stop=100.0, stop_clear=90.0)
     guarded = await guard_device(hass, make_line, clock, pack, options=options)
     pack.deaf_to = (0x1100,)
     pack.current = -101.0
@@ -370,7 +378,7 @@ async def test_parts_are_not_heard_and_clear_nothing(
     hass: HomeAssistant, make_line: MakeLine, clock: Clock
 ) -> None:
     module = HalfDeaf(1)
-    guarded = await guard_device(hass, make_line, clock, module)
+    guarded = await guard_device(hass, make_line, clock, module, options=IMPATIENT)
     module.cell_voltages[3] = 3.95
     await guarded.refresh()
     module.deaf_to = (0x1E,)
