@@ -16,11 +16,12 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.openxpbms.batteries import stored
+from custom_components.openxpbms.bms.bus import Bus
 from custom_components.openxpbms.bms.reading import Identity
 from custom_components.openxpbms.bms.virtual.line import VirtualLine
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.const import DOMAIN
-from custom_components.openxpbms.families import KINDS, Kind
+from custom_components.openxpbms.families import KINDS, Kind, make_bus
 
 type MakeLine = Callable[..., Awaitable[VirtualLine]]
 type MakeEntry = Callable[..., Awaitable[MockConfigEntry]]
@@ -37,11 +38,17 @@ def _small(kind: Kind) -> Kind:
     return replace(kind, addresses=few, answer=100, turnaround=0)
 
 
+def _patient(url: str, family: str, options: Any, **more: Any) -> Bus:
+    """Make the bus of an entry, on which a busy machine may answer late."""
+    return make_bus(url, family, {"answer_timeout": 350, **options}, **more)
+
+
 @pytest.fixture(autouse=True)
 def _quick() -> Iterator[None]:
     """Listen and wait for tenths of a second instead of seconds."""
     with (
         patch("custom_components.openxpbms.search.LISTEN", 0.2),
+        patch("custom_components.openxpbms.coordinator.make_bus", _patient),
         patch("custom_components.openxpbms.bms.bus.LISTEN", 0.1),
         patch("custom_components.openxpbms.bms.bus.OWED_FOR", 0.3),
         patch.dict(KINDS, {name: _small(kind) for name, kind in KINDS.items()}),
