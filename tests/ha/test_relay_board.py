@@ -654,6 +654,19 @@ async def test_a_heartbeat_ends_as_soon_as_the_reason_is_not_fresh(
     assert bench.log == []
 
 
+async def test_a_heartbeat_does_not_close_what_was_opened_by_hand(
+    bench: Bench,
+) -> None:
+    [charge] = await bench.switches("charge")
+    entry = await bench.bus(
+        battery(1), charge="charge", details={"charge": {"heartbeat": "turn_on"}}
+    )
+    charge.set(on=False)
+    bench.log.clear()
+    await bench.watch(70, entry)
+    assert bench.log == []
+
+
 @pytest.mark.parametrize("kind", ["button", "script"])
 async def test_a_heartbeat_may_be_a_button_or_a_script(
     bench: Bench, kind: str, entity_registry: er.EntityRegistry
@@ -773,11 +786,46 @@ async def test_opened_by_hand_while_its_bus_is_loaded_anew(bench: Bench) -> None
     assert connection.is_on
     assert await bench.hass.config_entries.async_unload(entry.entry_id)
     connection.set(on=False)
+    await bench.wait(70)
+    assert not connection.is_on
     assert await bench.hass.config_entries.async_setup(entry.entry_id)
     await bench.reload(entry)
     await bench.watch(10, entry)
     assert bench.connection(entry).attributes["opened_by_hand"]
     assert not connection.is_on
+
+
+async def test_nothing_is_closed_or_kept_alive_while_its_bus_is_loaded_anew(
+    bench: Bench,
+) -> None:
+    charge, load = await bench.switches("charge", "load")
+    entry = await bench.bus(
+        battery(1),
+        charge="charge",
+        load="load",
+        details={"load": {"heartbeat": "turn_on"}},
+    )
+    assert bench.closed() == {"charge", "load"}
+    bench.log.clear()
+    assert await bench.hass.config_entries.async_unload(entry.entry_id)
+    charge.set(there=False)
+    charge.set(on=False)
+    await bench.wait(70)
+    load.set(there=False)
+    load.set(there=True)
+    assert bench.log == []
+
+
+async def test_a_relay_that_is_not_shared_any_more_follows_the_other_bus(
+    bench: Bench,
+) -> None:
+    first, _, one, _ = await two_buses(bench)
+    set_cells(first, 3.95)
+    await bench.hear(one)
+    assert bench.closed() == set()
+    bench.hass.config_entries.async_update_entry(one, options={})
+    await bench.reload(one)
+    assert bench.closed() == {"charge"}
 
 
 async def test_a_relay_that_works_otherwise_now(bench: Bench) -> None:
