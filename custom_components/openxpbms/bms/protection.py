@@ -328,11 +328,9 @@ def _advance(
         inside = _inside(quantity, worst, near)
         trip = replace(
             trip,
-            beyond=(now if trip.beyond is None else trip.beyond) if beyond else None,
-            # A part of a Reading may end the way back, but not begin it.
-            inside=(now if good and trip.inside is None else trip.inside)
-            if inside
-            else None,
+            # A part of a Reading may begin the delay and end the way back, no more.
+            beyond=_since(trip.beyond, now, begins=beyond, goes_on=beyond or not good),
+            inside=_since(trip.inside, now, begins=inside and good, goes_on=inside),
             value=worst if beyond and not trip.active else trip.value,
         )
     elif good:
@@ -346,6 +344,14 @@ def _advance(
         return trip
     wait = 0.0 if severity is Severity.WARNING else CLEAR_AFTER
     return _QUIET if now >= trip.inside + wait else trip
+
+
+def _since(
+    before: float | None, now: float, *, begins: bool, goes_on: bool
+) -> float | None:
+    if before is None:
+        return now if begins else None
+    return before if goes_on else None
 
 
 _STOPS: Mapping[Quantity, frozenset[Way]] = {
