@@ -3,7 +3,8 @@
 Usage, from the repository's root:
 .venv-test/bin/python -m scripts.walk_protection [--steps 10000000] [--seed 1]
 
-A step is one judgement of one battery. See tests/bms/walk.py for what is checked.
+A step is one judgement of one battery. See tests/bms/walk.py for what is checked; the
+first violation ends it, with the seed that shows it again.
 """
 
 import argparse
@@ -32,11 +33,9 @@ def main() -> None:
     with ProcessPoolExecutor(os.process_cpu_count()) as pool:
         for done in pool.map(walk, repeat(min(PIECE, arguments.steps)), seeds):
             counts += done
-            print(
-                f"{counts['steps']} steps in {time.monotonic() - start:.0f} s, "
-                f"no rule broken: {dict(counts)}",
-                flush=True,
-            )
+            found = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
+            seconds = time.monotonic() - start
+            print(f"{seconds:.0f} s: {found}; 0 violations", flush=True)
 
 
 if __name__ == "__main__":

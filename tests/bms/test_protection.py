@@ -38,8 +38,6 @@ from custom_components.openxpbms.bms.protection import (
 from custom_components.openxpbms.bms.reading import Alarm, Group, Reading
 from custom_components.openxpbms.bms.rules import RULES
 
-from .walk import walk
-
 WARNING, STOP, CUTOFF = Severity
 CHARGE, DISCHARGE = frozenset({Way.CHARGE}), frozenset({Way.DISCHARGE})
 START = 1000.0
@@ -358,6 +356,36 @@ def test_a_value_back_inside_the_delay_stops_nothing() -> None:
     assert not battery.has(Q.CELL_UNDER_VOLTAGE)
     battery.judge(None, after=0.5)
     assert battery.has(Q.CELL_UNDER_VOLTAGE)
+
+
+@pytest.mark.parametrize(
+    ("told", "part"),
+    [
+        (Reading(cell_voltages=(3.3, 3.3)), True),
+        (reading(voltage=20.0), False),
+        (Reading(current=0.0), True),
+    ],
+)
+def test_a_part_or_a_contradiction_does_not_end_a_delay(
+    told: Reading, *, part: bool
+) -> None:
+    battery = Battery()
+    battery.judge(reading(cell=2.7), after=1.0)
+    battery.judge(told, after=4.0, part=part)
+    assert not battery.has(Q.CELL_UNDER_VOLTAGE)
+    battery.judge(None, after=1.0)
+    assert battery.has(Q.CELL_UNDER_VOLTAGE)
+
+
+def test_the_end_of_a_delay_is_met_whatever_the_clock_shows() -> None:
+    late = replace(CURRENTS[Q.CELL_OVER_VOLTAGE], delay=0.3)
+    quantities = {**CURRENTS.quantities, Q.CELL_OVER_VOLTAGE: late}
+    for hundredths in range(100):
+        battery = Battery(replace(CURRENTS, quantities=quantities))
+        battery.judge(reading(cell=3.95), after=hundredths / 100)
+        assert battery.decision.may_charge
+        battery.now = battery.decision.judge_at
+        assert not battery.judge().may_charge
 
 
 def test_on_the_way_back_it_begins_anew_where_it_was_left() -> None:
@@ -976,10 +1004,3 @@ def test_whatever_comes_a_close_needs_a_good_reading_inside(
         if not part and battery.decision.may_begin(Way.CHARGE):
             assert cell <= 3.7
             assert 3.0 <= celsius <= 58.0
-
-
-def test_a_random_walk_breaks_no_rule() -> None:
-    counts = walk(8000, seed=3)
-    assert counts["steps"] >= 8000
-    for what in ("stops", "cutoffs", "warnings", "closes", "persons"):
-        assert counts[what] > 10, counts
