@@ -283,7 +283,7 @@ async def guard(
     closed: bool = False,
     **outputs: Any,
 ) -> Guarded:
-    """Guard a bus and return its first battery, heard once.
+    """Guard a bus and return its first battery, heard where it answers.
 
     Of `relays`, which are `closed` before or not, the last opens that battery alone.
     `options` are those of the entry, `outputs` those of its outputs.
@@ -317,6 +317,11 @@ async def guard(
     entry.add_to_hass(hass)
     assert await hass.config_entries.async_setup(entry.entry_id)
     await first_round(hass, entry)
+    # On a slow machine a module may be asked before it is awake.
+    for _ in range(5):
+        if all(watched.decision.fresh for watched in entry.runtime_data.guard):
+            break
+        await refresh(hass, entry)
     guarded = Guarded(hass, entry, clock, key)
     guarded.listen()
     await guarded.choose("protection_mode", mode)
