@@ -721,7 +721,7 @@ async def test_whatever_a_pack_does_the_dialog_says_what_is_in_it(
     told: list[str],
 ) -> None:
     pack.clamped = 4550
-    pack.late = 0.2
+    pack.late = 0.8
     await dialog.offer(entry)
     pack.write_fault = fault
     line.real_time = fault is WriteFault.LATE
