@@ -12,6 +12,7 @@ from custom_components.openxpbms.bms.bus import Bus
 from custom_components.openxpbms.bms.errors import (
     DoubtfulAnswer,
     ForeignMaster,
+    GarbledAnswer,
     PortGone,
     Refused,
 )
@@ -27,7 +28,7 @@ from custom_components.openxpbms.bms.frame import (
 from custom_components.openxpbms.bms.seplos import LINE
 from custom_components.openxpbms.bms.virtual import VirtualPack, WriteFault
 
-from .conftest import MakeBus, MakeLine, reference_crc, unplugged, until
+from .conftest import MakeBus, MakeLine, babble, reference_crc, unplugged, until
 
 WRITE = WriteRequest(0, 0x1365, 5600)
 READ = Request(0, 4, 0x1365, 1)
@@ -158,6 +159,20 @@ async def test_nothing_is_written_beside_another_master(
     await until(lambda: bus.watch.silent)
     async with bus.hold(LINE) as held:
         with pytest.raises(ForeignMaster):
+            await held.write(WRITE)
+    assert not pack.written
+
+
+async def test_nothing_is_written_on_a_line_that_does_not_become_quiet(
+    make_line: MakeLine, make_bus: MakeBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("custom_components.openxpbms.bms.bus.DRAIN_LIMIT", 0.1)
+    pack = VirtualPack()
+    line = await make_line(pack)
+    bus = make_bus(line.path, terminator=b"")
+    await bus.open(LINE)
+    async with babble(line, bus), bus.hold(LINE) as held:
+        with pytest.raises(GarbledAnswer):
             await held.write(WRITE)
     assert not pack.written
 
