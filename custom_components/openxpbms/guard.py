@@ -246,7 +246,8 @@ class Guard:
         self._timer = None
         now = monotonic()
         if self._kept.service_until is not None and now >= self._kept.service_until:
-            self._kept.mode, self._kept.service_until = Mode.ARMED, None
+            self._kept.mode = self._kept.after_service
+            self._kept.service_until = None
         for watched in self.watched.values():
             self._judge(watched, None, now)
         self._act()
@@ -609,6 +610,9 @@ class Guard:
     @callback
     def set_mode(self, mode: Mode) -> None:
         """Arm, disarm, or leave the outputs alone for half an hour."""
+        if self._kept.mode is not Mode.SERVICE:
+            # What was never armed is not armed by time.
+            self._kept.after_service = self._kept.mode
         self._kept.mode = mode
         until = monotonic() + SERVICE_FOR if mode is Mode.SERVICE else None
         self._kept.service_until = until

@@ -45,14 +45,15 @@ class KeptBattery:
 class KeptBus:
     """What is remembered of a bus; batteries by their keys.
 
-    `service_until` is when service ends by itself. `charging` is whether storage
-    charges now. `held` are shared relays that somebody opened, `faulty` those that
-    failed, until a person has looked; both by name.
+    `service_until` is when service ends by itself, with the mode `after_service`.
+    `charging` is whether storage charges now. `held` are shared relays that somebody
+    opened, `faulty` those that failed, until a person has looked; both by name.
     """
 
     batteries: dict[str, KeptBattery] = field(default_factory=dict)
     mode: Mode = Mode.WATCH_ONLY
     service_until: float | None = None
+    after_service: Mode = Mode.ARMED
     storage: bool = False
     charging: bool = False
     held: set[str] = field(default_factory=set)
@@ -75,6 +76,7 @@ def to_json(bus: KeptBus, now: float, wall: float) -> dict[str, Any]:
     ahead = wall - now
     return {
         "mode": bus.mode,
+        "after_service": bus.after_service,
         "service_until": None
         if bus.service_until is None
         else bus.service_until + ahead,
@@ -134,6 +136,7 @@ def from_json(
     bus = KeptBus(
         mode=mode,
         service_until=_service_until(mode, data["service_until"], now, wall),
+        after_service=Mode(data.get("after_service", Mode.ARMED)),
         storage=bool(data["storage"]),
         charging=bool(data["charging"]),
         held=set(data["held"]),

@@ -488,3 +488,14 @@ async def test_storage_needs_a_charge_relay(
     )
     assert guarded.bus_state("storage_mode", "select").state == "normal"
     await guarded.choose("storage_mode", "normal")
+
+
+async def test_service_does_not_arm_what_was_never_armed(
+    hass: HomeAssistant, make_line: MakeLine, clock: Clock
+) -> None:
+    guarded = await guard_device(hass, make_line, clock, VirtualModule(1))
+    await guarded.choose("protection_mode", "watch_only")
+    for _ in range(2):  # chosen again it begins anew, and still knows
+        await guarded.choose("protection_mode", "service")
+    await guarded.wait(1800)
+    assert guarded.bus_state("protection_mode", "select").state == "watch_only"
