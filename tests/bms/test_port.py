@@ -233,6 +233,15 @@ async def test_an_address_that_nobody_understands() -> None:
         await port.open(MARK)
 
 
+@pytest.mark.parametrize("url", ["socket://[::1:4000", "//[", "rfc2217://host]:1"])
+async def test_a_malformed_address(url: str) -> None:
+    port, _ = make_port(url)
+    assert changes_speed(url)
+    assert not is_remote(url)
+    with pytest.raises(PortUnusable):
+        await port.open(MARK)
+
+
 @pytest.mark.parametrize(
     ("url", "failure", "expected"),
     [

@@ -60,12 +60,20 @@ def shown(url: str) -> str:
 
 def changes_speed(url: str) -> bool:
     """Whether the transport behind `url` can change speed while it is open."""
-    return urlsplit(url).scheme not in FIXED_SPEED_SCHEMES
+    return _scheme(url) not in FIXED_SPEED_SCHEMES
 
 
 def is_remote(url: str) -> bool:
     """Whether a network lies between us and the port."""
-    return urlsplit(url).scheme in REMOTE_SCHEMES
+    return _scheme(url) in REMOTE_SCHEMES
+
+
+def _scheme(url: str) -> str:
+    """Return the scheme of a URL; what is malformed has none."""
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""
 
 
 class _Protocol(asyncio.Protocol):
@@ -125,7 +133,7 @@ class Port:
             raise self._error(err) from err
 
     async def _path(self) -> str:
-        if urlsplit(self.url).scheme != DEMO_SCHEME:
+        if _scheme(self.url) != DEMO_SCHEME:
             return self.url
         from .virtual import demo_line  # noqa: PLC0415  only the demo pays for it
 
