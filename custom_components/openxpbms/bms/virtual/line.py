@@ -1,8 +1,8 @@
 """A virtual RS485 line behind a pseudo-terminal, with the timing of a real one.
 
 Whatever opens the pseudo-terminal talks to the devices as through an adapter. Bytes
-take as long as their speed says, everyone hears the client, a client and a device that
-talk at a time garble each other, and what the client does wrong is remembered.
+take as long as their speed says, everyone hears the client, those who talk at a time
+garble each other, and what the client does wrong is remembered.
 
 Linux drops PARENB on a pseudo-terminal, but its other end sees the speed, CSTOPB,
 PARODD and CMSPAR that a client sets.
@@ -23,7 +23,7 @@ import tty
 from typing import Self
 
 from .device import Answer, Device, Settings, Talker
-from .faults import Faults, noisy
+from .faults import Faults
 from .schedule import Schedule
 
 __all__ = ["GAP", "Answer", "Device", "Faults", "Settings", "Talker", "VirtualLine"]
@@ -116,6 +116,7 @@ class VirtualLine:
         self._client_until = self._answer_until = self._garbled_until = 0.0
         self._held = bytearray()
         self._held_until = 0.0
+        self._kept_back = b""
         if self.link is not None:
             # A client that looks in between must not find it missing.
             new = self.link.with_name(self.link.name + ".new")
@@ -244,12 +245,17 @@ class VirtualLine:
         end = start + self._seconds(settings, len(data))
         if start < self._client_until:
             self._garbled_until = self._client_until
+        # Two that talk at a time garble each other, too.
+        if start < self._answer_until and self.real_time:
+            self._garbled_until = max(self._garbled_until, self._answer_until, end)
         self._answer_until = max(self._answer_until, end)
-        if chance.random() < faults.lost:
+        if faults.hit(faults.lost, chance):
             return end
-        if chance.random() < faults.noise:
-            data = noisy(data, chance)
-        if chance.random() < faults.late:
+        data, self._kept_back = self._kept_back + faults.befall(data, chance), b""
+        if faults.hit(faults.merged, chance):
+            self._kept_back = data
+            return end
+        if faults.hit(faults.late, chance):
             delay = chance.uniform(*faults.late_by)
             if faults.overtakes:
                 start += delay
