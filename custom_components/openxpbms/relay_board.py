@@ -21,7 +21,6 @@ from homeassistant.const import (
     STATE_ON,
 )
 from homeassistant.core import CoreState, HassJob, callback
-from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.event import (
     async_call_later,
@@ -32,7 +31,7 @@ from homeassistant.util.hass_dict import HassKey
 
 from .bms.limits import GRACE
 from .bms.outputs import Want, stricter
-from .bms.relay import RelayFault, RelayMemory, Report, follow
+from .bms.relay import RelayFault, RelayMemory, Report, follow, unheard
 from .const import DOMAIN
 from .guard_options import Heartbeat, Relay, hands_of
 
@@ -98,10 +97,12 @@ class Follower:
         self._beat_due = 0.0
         self._timer: CALLBACK_TYPE | None = None
         self._untrack: list[CALLBACK_TYPE] = []
+        self._closed = False
         self._find()
 
     def close(self) -> None:
         """Let go of the relay as it is."""
+        self._closed = True
         self._stop_timer()
         self._stop_listening()
 
@@ -233,6 +234,17 @@ class Follower:
         service = SERVICE_TURN_ON if on else SERVICE_TURN_OFF
         self._call(self.entity_id.partition(".")[0], service, self.entity_id)
 
+    def _unheard(self) -> None:
+        """Tell it again soon; while Home Assistant starts that is not its fault.
+
+        Its state may be there before the service that switches it.
+        """
+        if self._closed:
+            return
+        starting = self.hass.state is not CoreState.running
+        self.memory = unheard(self.memory, monotonic(), excused=starting)
+        self.step()
+
     def _call(self, domain: str, service: str, entity_id: str) -> None:
         """Call without waiting: nobody may hold up the next relay."""
         self.hass.async_create_task(
@@ -245,11 +257,10 @@ class Follower:
                 await self.hass.services.async_call(
                     domain, service, {"entity_id": entity_id}, blocking=True
                 )
-        except (HomeAssistantError, TimeoutError) as err:
-            _LOGGER.warning("%s of %s failed: %s", service, entity_id, err)
-        except Exception:
+        except Exception as err:  # noqa: BLE001
             # Whatever another integration does: the relay is told again.
-            _LOGGER.exception("%s of %s failed", service, entity_id)
+            _LOGGER.warning("%s of %s failed: %r", service, entity_id, err)
+            self._unheard()
 
 
 class RelayBoard:

@@ -14,6 +14,7 @@ from custom_components.openxpbms.bms.relay import (
     Report,
     Step,
     follow,
+    unheard,
 )
 
 T = 1234.1
@@ -44,6 +45,10 @@ class Relay:
             assert step.at > at
             at = step.at
         return told
+
+    def failed(self, seconds: float, *, excused: bool = False) -> None:
+        """Let it not hear what it was told."""
+        self.memory = unheard(self.memory, T + seconds, excused=excused)
 
 
 OPEN, HOLD, CLOSE = Want.OPEN, Want.HOLD, Want.CLOSE
@@ -321,3 +326,38 @@ def test_at_its_moment_it_happens(start: float) -> None:
     memory, step = follow(RelayMemory(), HOLD, AWAY, start)
     memory, step = follow(memory, HOLD, AWAY, step.at)
     assert step.fault is RelayFault.AWAY
+
+
+@pytest.mark.parametrize(("want", "report"), [(OPEN, IS_CLOSED), (CLOSE, IS_OPEN)])
+def test_what_it_cannot_have_heard_it_is_soon_told_again(
+    want: Want, report: Report
+) -> None:
+    relay = Relay()
+    assert relay.step(0, want, report).tell is want
+    relay.failed(0.1)
+    assert relay.step(0.5, want, report).tell is HOLD
+    assert relay.step(0.61, want, report).tell is want
+    # What is at fault already is told at the usual pace.
+    assert relay.step(5.7, want, report).fault is not None
+    relay.failed(5.8)
+    assert relay.step(6.4, want, report).tell is HOLD
+
+
+@pytest.mark.parametrize(("want", "report"), [(OPEN, IS_CLOSED), (CLOSE, IS_OPEN)])
+def test_what_it_is_excused_for_is_no_fault_yet(want: Want, report: Report) -> None:
+    relay = Relay()
+    relay.step(0, want, report)
+    for seconds in range(1, 60, 4):
+        relay.failed(seconds, excused=True)
+        step = relay.step(seconds + 1, want, report)
+        assert (step.tell, step.fault) == (want, None)
+    assert relay.step(61.9, want, report).fault is None
+    assert relay.step(62, want, report).fault is not None
+
+
+@pytest.mark.parametrize("excused", [True, False])
+def test_what_has_nothing_to_do_is_not_told(excused: bool) -> None:
+    relay = Relay()
+    relay.step(0, OPEN, IS_OPEN)
+    relay.failed(1, excused=excused)
+    assert relay.step(10, OPEN, IS_OPEN) == Step()

@@ -73,11 +73,12 @@ async def test_charge_load_and_half_a_second_later_the_connection(
         assert bench.log == [("charge", "off", start), ("load", "off", start)]
         bench.clock.ahead += 0.4
         await entry.runtime_data.async_refresh()
-        assert len(bench.log) == 2
+        assert "connection" not in {name for name, *_ in bench.log}
         # The calls that hang may go on doing so.
         bench.clock.ahead += 0.1
         async_fire_time_changed(bench.hass, utcnow() + timedelta(seconds=0.5))
-        assert bench.log[2] == ("connection", "off", start + 0.5)
+        [last] = [told for told in bench.log if told[0] == "connection"]
+        assert last == ("connection", "off", start + 0.5)
         await bench.hass.async_block_till_done()
     assert charge.given_up == load.given_up == (trouble == "hangs")
 
@@ -110,6 +111,77 @@ async def test_a_call_that_hangs_is_given_up_and_the_relay_told_again(
         charge.hangs = False
         await bench.wait(5)
     assert bench.closed() == set()
+
+
+async def test_a_call_that_fails_is_soon_made_again_for_five_seconds(
+    bench: Bench,
+) -> None:
+    [charge] = await bench.switches("charge")
+    module = battery(1)
+    entry = await bench.bus(module, charge="charge")
+    charge.raises = True
+    module.cell_voltages[1] = 3.95
+    await bench.hear(entry)
+    assert charge.told == ["on", "off"]
+    for _ in range(4):
+        await bench.wait(0.5)
+    assert charge.told == ["on", *["off"] * 5]
+    charge.raises = False
+    await bench.wait(0.5)
+    assert bench.closed() == set()
+    assert len(charge.told) == 7
+
+    # One that goes on failing is told at the usual pace.
+    charge.raises = True
+    charge.set(on=True)
+    await bench.wait(5)
+    told = len(charge.told)
+    for _ in range(4):
+        await bench.wait(1)
+    assert len(charge.told) == told
+    await bench.wait(1)
+    assert len(charge.told) == told + 1
+    assert bench.relay_fault(entry)
+
+
+@pytest.mark.parametrize("state", [CoreState.starting, CoreState.running])
+async def test_a_relay_whose_service_comes_later_than_its_state(
+    bench: Bench, state: CoreState
+) -> None:
+    [charge] = await bench.switches("charge", on=True)
+    services = bench.hass.services
+    service = services.async_services_internal()["switch"]["turn_off"]
+    services.async_remove("switch", "turn_off")
+    bench.hass.set_state(state)
+    module = battery(1, 3.95)
+    entry = await bench.bus(module, charge="charge")
+    seconds = 20 if state is CoreState.starting else 4
+    for _ in range(2 * seconds):
+        await bench.wait(0.5)
+        await bench.hear(entry)
+    assert charge.is_on
+    services.async_register("switch", "turn_off", service.job.target)
+    await bench.wait(0.5)
+    assert not charge.is_on
+    bench.hass.set_state(CoreState.running)
+    await bench.watch(60, entry)
+    assert bench.faults(entry) == {}
+
+
+async def test_a_relay_that_is_let_go_is_not_told_again(bench: Bench) -> None:
+    [charge] = await bench.switches("charge")
+    module = battery(1)
+    entry = await bench.bus(module, charge="charge")
+    module.cell_voltages[1] = 3.95
+    charge.hangs = True
+    with patch("custom_components.openxpbms.relay_board.CALL_TIMEOUT", 0.05):
+        await entry.runtime_data.async_refresh()
+        relay_board(bench.hass).leave(entry.entry_id)
+        await bench.hass.async_block_till_done()
+    told = len(charge.told)
+    async_fire_time_changed(bench.hass, utcnow() + timedelta(seconds=10))
+    await bench.hass.async_block_till_done()
+    assert len(charge.told) == told
 
 
 # Opening

@@ -18,6 +18,8 @@ from .outputs import Want
 FOLLOWS = 5.0
 # What does not open is told again so often, and so seldom after a minute.
 OFTEN, SELDOM, OFTEN_FOR = 5.0, 60.0, 60.0
+# What it cannot have heard it is told again so soon, s.
+UNHEARD = 0.5
 # Current through an open relay must last so long to mean anything, s.
 WELDED_AFTER = 10.0
 
@@ -133,6 +135,22 @@ def follow(
         memory = replace(memory, told=now)
     fault = _fault(memory, now, grace)
     return memory, Step(tell, fault, by_hand, _next(memory, now, grace))
+
+
+def unheard(memory: RelayMemory, now: float, *, excused: bool) -> RelayMemory:
+    """Return what is remembered where the relay did not hear what it was told last.
+
+    It is told again soon, as long as it is not at fault for that. Where it is
+    `excused`, its time to follow begins anew.
+    """
+    opening, closing = memory.opening, memory.closing
+    began = closing if opening is None else opening
+    if began is None or not (excused or now < began + FOLLOWS):
+        return memory
+    told = now + UNHEARD - (SELDOM if opening is None else OFTEN)
+    if excused:
+        opening, closing = (None if at is None else now for at in (opening, closing))
+    return replace(memory, opening=opening, closing=closing, told=told)
 
 
 def _since(before: float | None, holds: object, now: float) -> float | None:
