@@ -13,7 +13,6 @@ from custom_components.openxpbms.bms.virtual import Answer, Faults
 
 from .conftest import MakeLine, MakeValence, module
 
-
 FRAME = bytes(range(57))
 TIMES = 400
 
