@@ -947,3 +947,20 @@ async def test_a_mute_bus_notices_that_its_port_is_gone(
     await line.replug()
     await bus.open(MODBUS)
     assert bus.is_open
+
+
+async def test_a_flood_while_an_answer_is_waited_for_does_not_pile_up(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    script = Script()
+    line = await make_line(script)
+    bus = make_bus(line.path)
+    await bus.open(LINE)
+    asking = asyncio.create_task(bus.exchange(SUMMARY_1, LINE))
+    await script.asked.wait()
+    for _ in range(10):
+        bus._received(bytes(bus_module.MOST_BYTES // 3))
+        assert len(bus._buffer) <= bus_module.MOST_BYTES
+    with pytest.raises(GarbledAnswer):
+        await asking
+    assert sum(len(frame.data) for frame in bus.trace) < 2 * bus_module.MOST_BYTES

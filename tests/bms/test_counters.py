@@ -124,6 +124,13 @@ def test_stray_bytes_that_come_piece_by_piece_are_one_entry() -> None:
     assert before <= next(iter(trace)).time
 
 
+def test_stray_bytes_that_come_at_once_are_cut() -> None:
+    trace = Trace()
+    trace.add("stray", bytes(600), "19200 8N1")
+    trace.add("stray", b"\x01", "19200 8N1")
+    assert [len(frame.data) for frame in trace] == [256, 256, 89]
+
+
 def test_what_belongs_apart_is_not_joined() -> None:
     trace = Trace()
     rows: list[tuple[Direction, bytes, str]] = [

@@ -42,6 +42,9 @@ LISTEN = 2.0
 # An unanswered question may still be answered this long after we gave it up.
 OWED_FOR = 3.0
 DRAIN_LIMIT = 1.0
+# More than any line brings while an answer is waited for: what comes beyond it, as from
+# a network port that is no serial one, is dropped.
+MOST_BYTES = 16384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,7 +384,7 @@ class Bus:
     def _received(self, data: bytes) -> None:
         self._last_byte = time.monotonic()
         if self._waiting:
-            self._buffer += data
+            self._buffer += data[: MOST_BYTES - len(self._buffer)]
             self._arrived.set()
         elif data:
             self._noisy = True

@@ -123,8 +123,11 @@ class Trace:
             and len(last.data) + len(data) <= STRAY_LENGTH
         ):
             self._frames[-1] = replace(last, data=last.data + data)
-        else:
-            self._frames.append(TracedFrame(time.time(), direction, data, line))
+            return
+        size = STRAY_LENGTH if direction == "stray" else max(1, len(data))
+        for at in range(0, len(data), size):
+            piece = data[at : at + size]
+            self._frames.append(TracedFrame(time.time(), direction, piece, line))
 
     def __iter__(self) -> Iterator[TracedFrame]:
         """Iterate from the oldest."""
