@@ -20,7 +20,6 @@ from homeassistant.core import callback
 from homeassistant.exceptions import ServiceValidationError
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.event import async_call_later
-from homeassistant.helpers.storage import Store
 from homeassistant.util import dt as dt_util
 from homeassistant.util.hass_dict import HassKey
 
@@ -53,6 +52,7 @@ from .kept import (
     stored_trips,
     to_json,
 )
+from .kept_file import KeptFile
 from .relay_board import User, Vote, relay_board
 from .words import device_name, refusal, spoken
 
@@ -67,7 +67,6 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-STORE_VERSION = 1
 # How long a relay may take to open in a trip test, s.
 OPENS_WITHIN = 10.0
 # Turns in which batteries, relays and plan settle among each other.
@@ -110,12 +109,6 @@ class Watched:
         return self.battery.identity.address
 
 
-def store_of(hass: HomeAssistant, entry_id: str) -> Store[dict[str, Any]]:
-    """Return where an entry's state is kept."""
-    # Written through to the disk: a latch must outlast a loss of power, too.
-    return Store(hass, STORE_VERSION, f"{DOMAIN}.{entry_id}", atomic_writes=True)
-
-
 class Guard:
     """Guards the batteries of one entry."""
 
@@ -134,7 +127,7 @@ class Guard:
         self.board = relay_board(hass)
         self.watched: dict[str, Watched] = {}
         self.plan = Plan({})
-        self._store = store_of(hass, entry.entry_id)
+        self._file = KeptFile(hass, entry.entry_id, on_kept=self._on_kept)
         self._kept: KeptBus
         self._listeners: list[Callable[[], None]] = []
         self._onlookers: list[Callable[[], None]] = []
@@ -154,7 +147,8 @@ class Guard:
         known = kept.get(self.entry.entry_id)
         self._kept = await self._load() if known is None else known
         kept[self.entry.entry_id] = self._kept
-        self._saved = self._lasting()
+        # What is known from before a reload may not have been saved then.
+        self._saved = self._lasting() if known is None else None
         for battery in self.coordinator:
             self._watch(battery)
         user = User(self.hands.relays, self._act, self._opened_by_hand)
@@ -167,7 +161,7 @@ class Guard:
         now, known = monotonic(), keys(self.entry).values()
         data: Any = None
         try:
-            data = await self._store.async_load()
+            data = await self._file.load()
             if data is not None:
                 return from_json(data, known, now, time.time())
         except Exception:
@@ -184,6 +178,7 @@ class Guard:
             return
         self._stopped = True
         self.coordinator.rounds.on_reading = None
+        self._file.stop()
         self.board.rest(self.entry.entry_id)
         if self._timer:
             self._timer()
@@ -592,14 +587,10 @@ class Guard:
             return
         self._saved = lasting
         data = to_json(self._kept, monotonic(), time.time())
-        self.hass.async_create_task(self._write(data), f"{DOMAIN} save")
+        self.hass.async_create_task(self._file.save(data), f"{DOMAIN} save")
 
-    async def _write(self, data: dict[str, Any]) -> None:
-        try:
-            await self._store.async_save(data)
-        except Exception:
-            _LOGGER.exception("%s: protection's state cannot be kept", self.entry.title)
-            return
+    @callback
+    def _on_kept(self) -> None:
         if not self.entry.data.get(CONF_GUARDED):
             self.hass.config_entries.async_update_entry(
                 self.entry, data={**self.entry.data, CONF_GUARDED: True}

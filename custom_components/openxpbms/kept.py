@@ -67,8 +67,14 @@ def new_bus(keys: Iterable[str], now: float) -> KeptBus:
 
 
 def lost_bus(keys: Iterable[str], now: float, mode: Mode) -> KeptBus:
-    """Return what stands in for what cannot be read: everything latched."""
-    return KeptBus({key: KeptBattery(lost(now)) for key in keys}, mode=mode)
+    """Return what stands in for what cannot be read: everything latched, and off.
+
+    Nobody knows what was switched off, so only a person switches it on again.
+    """
+    return KeptBus(
+        {key: KeptBattery(lost(now), wanted=False, by_hand=True) for key in keys},
+        mode=mode,
+    )
 
 
 def to_json(bus: KeptBus, now: float, wall: float) -> dict[str, Any]:

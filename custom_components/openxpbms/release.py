@@ -14,9 +14,10 @@ from homeassistant.util.hass_dict import HassKey
 from .bms.outputs import Want
 from .bms.relay import Report
 from .const import DOMAIN
-from .guard import ISSUE_UNGUARDED, KEPT, store_of
+from .guard import ISSUE_UNGUARDED, KEPT
 from .guard_options import Hands, hands_of
 from .kept import Mode
+from .kept_file import KeptFile
 from .relay_board import RelayBoard, User, Vote, relay_board
 
 if TYPE_CHECKING:
@@ -130,4 +131,4 @@ def _tell_unguarded(hass: HomeAssistant, name: str, entity_id: str) -> None:
 async def async_forget(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -> None:
     """Forget what was kept of an entry."""
     hass.data.get(KEPT, {}).pop(entry.entry_id, None)
-    await store_of(hass, entry.entry_id).async_remove()
+    await KeptFile(hass, entry.entry_id).remove()

@@ -6,21 +6,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from homeassistant.core import callback
 from homeassistant.exceptions import HomeAssistantError
-from homeassistant.helpers.storage import Store
 from homeassistant.util import dt as dt_util
 from homeassistant.util.ulid import ulid_now
 
-from .const import DOMAIN
+from .kept_file import KeptFile
 
 if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant
 
 _LOGGER = logging.getLogger(__name__)
 
-VERSION = 1
 KEPT = 200
 
 
@@ -64,17 +63,10 @@ class WriteLog:
 
     def __init__(self, hass: HomeAssistant, entry_id: str) -> None:
         """Name the file; it is read by `load`."""
-        self._hass = hass
-        self._entry_id = entry_id
-        self._store = self._open()
+        self._file = KeptFile(hass, entry_id, ".writes")
         self._lost = False
         self.records: list[Record] = []
         self.factory: dict[str, dict[str, float]] = {}
-
-    def _open(self) -> Store[dict[str, Any]]:
-        # Written through to the disk.
-        key = f"{DOMAIN}.{self._entry_id}.writes"
-        return Store(self._hass, VERSION, key, atomic_writes=True)
 
     async def load(self) -> list[Record]:
         """Read what was kept; return the writes that were interrupted, as unknown ones.
@@ -83,7 +75,7 @@ class WriteLog:
         is written into any pack.
         """
         try:
-            data = await self._store.async_load()
+            data = await self._file.load()
             if data is None:
                 return []
             factory = dict(data["factory"])
@@ -109,8 +101,7 @@ class WriteLog:
     async def add(self, record: Record) -> bool:
         """Keep a record; return whether it is on the disk now."""
         self.records = [*self.records, record][-KEPT:]
-        await self._save()
-        return await self._is_kept(record)
+        return await self._save()
 
     async def first_contact(self, battery: str, values: Mapping[str, float]) -> None:
         """Keep a pack's values, unless some are kept already."""
@@ -118,31 +109,23 @@ class WriteLog:
             self.factory[battery] = dict(values)
             await self._save()
 
-    async def _save(self) -> None:
+    async def _save(self) -> bool:
         if self._lost:
-            return
+            return False
         data = {
             "factory": self.factory,
             "records": [asdict(record) for record in self.records],
         }
-        try:
-            await self._store.async_save(data)
-        except _UNREADABLE:
-            _LOGGER.exception("The log of writes cannot be kept")
+        return await self._file.save(data)
 
-    async def _is_kept(self, record: Record) -> bool:
-        """Read back: who saves is told neither of a full disk nor of a late write."""
-        if self._lost:
-            return False
-        try:
-            data = await self._open().async_load()
-            return data is not None and asdict(record) in data["records"]
-        except _UNREADABLE:
-            return False
+    @callback
+    def stop(self) -> None:
+        """Try to save nothing any more."""
+        self._file.stop()
 
     async def remove(self) -> None:
         """Forget everything, with its entry."""
-        await self._store.async_remove()
+        await self._file.remove()
 
 
 _UNREADABLE = (

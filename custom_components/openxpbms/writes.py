@@ -107,6 +107,7 @@ class Writes:
         self._untrack.clear()
         self._offers.clear()
         await self.wait()
+        self.log.stop()
 
     # What may be asked
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
+from datetime import timedelta
 import json
 import time
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from homeassistant.core import HomeAssistant
+from homeassistant.core import CoreState, HomeAssistant
 from homeassistant.exceptions import ServiceValidationError
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.storage import Store
+from homeassistant.util import dt as dt_util
+from homeassistant.util.file import WriteError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
+from pytest_homeassistant_custom_component.common import async_fire_time_changed
 
 from custom_components.openxpbms.bms.decision import Severity, Value
 from custom_components.openxpbms.bms.limits import Quantity
@@ -368,19 +373,139 @@ async def test_opening_does_not_wait_for_the_disk(
         await hass.async_block_till_done()
 
 
-async def test_a_disk_that_fails_stops_nothing(
+def not_saved(guarded: Guarded) -> bool:
+    """Whether a repair issue tells that nothing can be saved."""
+    issue_id = f"not_saved_{key_of(guarded)}"
+    return ir.async_get(guarded.hass).async_get_issue(DOMAIN, issue_id) is not None
+
+
+@contextmanager
+def failing(key: str, fails: Callable[[], None]) -> Iterator[list[str]]:
+    """Let one file not be written; return a list that grows with every try."""
+    tries: list[str] = []
+    write = Store._async_write_data
+
+    async def fail(store: Store[Any], data: Any) -> None:
+        if store.key.startswith(key):
+            tries.append(store.key)
+            fails()
+        else:
+            await write(store, data)
+
+    with patch.object(Store, "_async_write_data", fail):
+        yield tries
+
+
+def full() -> None:
+    raise WriteError("no space left")
+
+
+def read_only() -> None:
+    raise OSError("read-only")
+
+
+def pretend() -> None:
+    """Write nothing."""
+
+
+@pytest.mark.parametrize("fails", [full, read_only, pretend])
+async def test_a_disk_that_fails_stops_nothing_and_is_tried_again(
+    hass: HomeAssistant,
+    make_line: MakeLine,
+    clock: Clock,
+    hass_storage: dict[str, Any],
+    fails: Callable[[], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    module = VirtualModule(1)
+    guarded = await guard_device(hass, make_line, clock, module)
+    module.cell_temperatures[0] = 61.0
+    with failing(key_of(guarded), fails) as tries:
+        await guarded.refresh()
+        assert guarded.open_relays == {"charge", "load"}
+        assert not_saved(guarded)
+        so_far = len(tries)
+        for seconds in (5, 10, 20, 40, 60, 60):
+            for soon in (1, -0.1):
+                assert len(tries) == so_far
+                at = dt_util.utcnow() + timedelta(seconds=seconds - soon)
+                async_fire_time_changed(hass, at)
+                await hass.async_block_till_done()
+            so_far += 1
+        assert not_saved(guarded)
+    told = [r for r in caplog.records if "cannot be saved" in r.message]
+    assert len(told) == 1
+    await guarded.wait(61)
+    assert not not_saved(guarded)
+    [trip] = hass_storage[key_of(guarded)]["data"]["batteries"][guarded.key]["trips"]
+    assert trip["latched"] is True
+    caplog.clear()
+
+
+async def test_what_could_not_be_saved_is_saved_after_a_reload(
+    hass: HomeAssistant,
+    make_line: MakeLine,
+    clock: Clock,
+    hass_storage: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    guarded = await guard_device(hass, make_line, clock, VirtualModule(1))
+    with failing(key_of(guarded), full):
+        await guarded.connect(on=False)
+        assert not_saved(guarded)
+        assert await hass.config_entries.async_unload(guarded.entry.entry_id)
+        # Nobody would take it away.
+        assert not not_saved(guarded)
+        await start(guarded)
+        assert not_saved(guarded)
+    assert await hass.config_entries.async_reload(guarded.entry.entry_id)
+    await first_round(hass, guarded.entry)
+    assert not not_saved(guarded)
+    kept = hass_storage[key_of(guarded)]["data"]["batteries"][guarded.key]
+    assert kept["wanted"] is False
+    caplog.clear()
+
+
+async def test_the_first_that_is_kept_counts_also_if_it_was_tried_again(
     hass: HomeAssistant,
     make_line: MakeLine,
     clock: Clock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    module = VirtualModule(1)
-    guarded = await guard_device(hass, make_line, clock, module)
-    with patch.object(Store, "async_save", side_effect=OSError("disk full")):
-        module.cell_temperatures[0] = 61.0
-        await guarded.refresh()
-    assert guarded.open_relays == {"charge", "load"}
-    assert "Garage: protection's state cannot be kept" in caplog.text
+    with failing(DOMAIN, full):
+        guarded = await guard_device(hass, make_line, clock, VirtualModule(1))
+        assert "guarded" not in guarded.entry.data
+    await guarded.wait(6)
+    assert guarded.entry.data["guarded"] is True
+    caplog.clear()
+
+
+async def test_what_fails_while_its_bus_is_unloaded_is_not_told(
+    hass: HomeAssistant,
+    make_line: MakeLine,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    guarded = await guard_device(hass, make_line, clock, VirtualModule(1))
+
+    def stop_first() -> None:
+        guarded.entry.runtime_data.guard._file.stop()
+        full()
+
+    with failing(key_of(guarded), stop_first):
+        await guarded.connect(on=False)
+    assert not not_saved(guarded)
+    caplog.clear()
+
+
+async def test_what_is_only_saved_at_the_end_is_no_trouble(
+    hass: HomeAssistant, make_line: MakeLine, clock: Clock
+) -> None:
+    guarded = await guard_device(hass, make_line, clock, VirtualModule(1))
+    hass.set_state(CoreState.stopping)
+    await guarded.connect(on=False)
+    assert not not_saved(guarded)
+    hass.set_state(CoreState.running)
 
 
 # What cannot be read
@@ -436,7 +561,9 @@ async def test_what_cannot_be_read_counts_as_latched(
     assert state_is_lost(guarded)
     assert guarded.bus_state("protection_mode", "select").state == "armed"
     assert guarded.allowed == set()
-    assert guarded.open_relays == {"charge", "load"}
+    assert {"charge", "load"} <= guarded.open_relays
+    await guarded.wait(1)
+    assert guarded.open_relays == ALL
 
 
 async def test_a_store_that_is_gone_counts_as_latched(
@@ -465,11 +592,33 @@ async def test_a_store_that_is_gone_counts_as_latched(
     assert state_is_lost(guarded)
     await guarded.press_reset()
     assert guarded.found == set()
+    assert not state_is_lost(guarded)
+    # Nobody knows what was switched off, so nothing comes on by itself.
+    await restart(guarded)
+    await guarded.stay(60)
+    assert guarded.found == set()
+    assert guarded.open_relays == ALL
+    with pytest.raises(ServiceValidationError):
+        await guarded.connect(person=False)
+    await guarded.connect()
+    assert guarded.open_relays == set()
+
+
+async def test_one_switch_is_enough_after_a_store_that_is_gone(
+    hass: HomeAssistant,
+    make_line: MakeLine,
+    clock: Clock,
+    hass_storage: dict[str, Any],
+) -> None:
+    guarded = await guard_device(hass, make_line, clock, VirtualModule(1))
+    await stop(guarded)
+    del hass_storage[key_of(guarded)]
+    await start(guarded)
+    await guarded.stay(70)
+    assert guarded.open_relays == ALL
+    await guarded.connect()
     assert guarded.open_relays == set()
     assert not state_is_lost(guarded)
-    await restart(guarded)
-    await guarded.refresh()
-    assert guarded.found == set()
 
 
 async def test_without_relays_what_is_lost_only_watches(

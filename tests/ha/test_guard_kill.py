@@ -263,11 +263,10 @@ async def test_a_half_written_file_counts_as_latched(
     whole = home.kept.read_bytes()
     home.kept.write_bytes(whole[: len(whole) // 2])
     home.start()
-    # It stops both ways; the connection is for a cut-off.
-    stopped = {"charge": "off", "load": "off", "connection": "on"}
-    await home.until(lambda: home.relays == stopped, "opened")
+    await home.until(lambda: home.relays == OPEN, "opened")
     await home.until(lambda: home.states.get(CELL) == "3.302", "heard")
-    await home.for_a_while(lambda: home.relays == stopped)
+    await home.for_a_while(lambda: home.relays == OPEN)
     assert home.alarm("protection_state_lost") == "on"
     assert home.alarm("charge_allowed") == "off"
     assert home.alarm("discharge_allowed") == "off"
+    assert home.states[f"switch.{BATTERY}_connection"] == "off"
