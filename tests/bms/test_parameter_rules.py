@@ -164,6 +164,8 @@ def test_what_is_no_number_is_refused() -> None:
     for value in (float("nan"), float("-inf"), True, "45.0", None):
         details = refusal(NotANumber, "battery_low_voltage_alarm", value)
         assert details["value"] == str(value)
+    details = refusal(NotANumber, "battery_low_voltage_alarm", 10**5000)
+    assert details["value"] == "what has too many digits"
 
 
 def test_a_value_between_two_counts_is_refused_and_both_are_told() -> None:

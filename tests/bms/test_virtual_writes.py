@@ -103,6 +103,20 @@ def test_what_nobody_may_write_is_refused_and_complained_of(register: int) -> No
     assert not pack.written
 
 
+@pytest.mark.parametrize(
+    ("count", "content"), [(1, "0C800C80"), (2, "0C80"), (1, "0C")]
+)
+def test_a_write_of_more_or_less_than_it_says_is_refused(
+    count: int, content: str
+) -> None:
+    pack = VirtualPack()
+    data = bytes.fromhex(content)
+    frame = framed(0, 16, 0x13, 0x0C, 0, count, len(data), *data)
+    assert hear(pack, frame) == framed(0, 16 | 0x80, 3)
+    assert not pack.written
+    assert pack.complaints
+
+
 def test_a_write_of_nothing_is_refused() -> None:
     assert hear(VirtualPack(), framed(0, 16, 0x13, 2, 0, 0, 0)) == framed(0, 0x90, 3)
 

@@ -7,6 +7,7 @@ bms/frame.py, so that nothing is judged by itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 import random
 
 from hypothesis import strategies as st
@@ -206,7 +207,7 @@ def places(data: bytes, terminator: bytes) -> list[tuple[int, int]]:
 def apart(found: list[tuple[int, int]]) -> bool:
     """Whether no two of these places overlap."""
     ends = sorted(found)
-    return all(a[1] <= b[0] for a, b in zip(ends, ends[1:], strict=False))
+    return all(a[1] <= b[0] for a, b in pairwise(ends))
 
 
 def is_frame(data: bytes, terminator: bytes) -> bool:

@@ -59,11 +59,13 @@ def decode_raw(field: Field, raw: int) -> float:
 
 def checked(field: Field, value: Number) -> Decimal:
     """Return `value` exactly. Raises NotANumber."""
-    # What is too long for a float, no number at all, or a signalling NaN.
+    told = "what has too many digits"
+    # What is too long for a float, or for a text, no number at all, a signalling NaN.
     with suppress(OverflowError, TypeError, ValueError):
+        told = str(value)
         if not isinstance(value, bool) and math.isfinite(value):
             return exact(value) or Decimal(0)  # no minus zero
-    raise NotANumber(parameter=field.name, value=str(value))
+    raise NotANumber(parameter=field.name, value=told)
 
 
 def check_resolution(field: Field, number: Decimal) -> None:

@@ -206,7 +206,11 @@ class VirtualPack:
         """Return the frame that answers a request, an exception where it must."""
         function = request[1]
         first, count = (int.from_bytes(request[at : at + 2]) for at in (2, 4))
-        if code := self._refusal(function, first, count):
+        code = self._refusal(function, first, count)
+        if function == WRITE_REGISTERS and len(request) != 9 + 2 * count:
+            self._complain(f"write of {count} registers: {request.hex(' ')}")
+            code = ILLEGAL_VALUE
+        if code:
             return with_crc(bytes((self.address, function | REFUSED, code)))
         if function == WRITE_REGISTERS:
             self._write(first, _words(request[7:-2]))
