@@ -33,6 +33,7 @@ from .families import current_divisor, make_bus, make_family
 from .guard import Guard
 from .guard_options import interval_of
 from .mosfets import PackSwitch
+from .whole_bank import WholeBank
 from .writes import Writes
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
             self.rounds.on_new = self._appeared
         self.keys = keys(entry)
         self.guard = Guard(hass, entry, self)
+        self.whole = WholeBank(entry, self)
         self.writes = Writes(hass, entry, self)
         self.pack_switch = PackSwitch(hass, entry, self)
         self.bus_device_id = ""
@@ -151,6 +153,7 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
         for battery in self:
             self._log(battery)
             self._watch_sign(battery)
+        self.whole.follow()
 
     def issue_id(self, kind: str) -> str:
         """Return the id of a repair issue of this entry."""

@@ -38,16 +38,16 @@ from .forms import choice, number
 from .guard_options import has_outputs, interval_of
 from .limits_flow import LimitsFlow
 from .mosfet_flow import MosfetFlow
-from .outputs_flow import OutputsFlow
 from .parameter_flow import ParameterFlow
+from .totals_flow import TotalsFlow
 
 LINE_SELECTOR = choice([LINE_AUTO, *(mode.value for mode in LineMode)], CONF_LINE)
 SCALE_SELECTOR = choice(SCALES, CONF_CURRENT_SCALE)
 MODE_SELECTOR = choice([MODE_AUTO, MODE_ASK], "another_master")
 
 
-class OpenXPBMSOptionsFlow(ParameterFlow, MosfetFlow, LimitsFlow, OutputsFlow):
-    """Pace, current and line; relays and limits of protection; parameters of packs."""
+class OpenXPBMSOptionsFlow(ParameterFlow, MosfetFlow, LimitsFlow, TotalsFlow):
+    """Pace, current and line; the bank; protection; parameters of packs."""
 
     async def async_step_init(
         self, user_input: dict[str, Any] | None = None
@@ -57,6 +57,7 @@ class OpenXPBMSOptionsFlow(ParameterFlow, MosfetFlow, LimitsFlow, OutputsFlow):
             step_id="init",
             menu_options=[
                 "general",
+                *self._bank_pages,
                 "outputs",
                 "limits",
                 *self._parameter_pages,

@@ -41,7 +41,7 @@ from .const import (
     DOMAIN,
 )
 from .forms import PagesFlow, choice, number
-from .guard_options import Hands, Heartbeat, Relay, hands_of, has_outputs
+from .guard_options import Hands, Heartbeat, Relay, hands_of
 from .words import identity_label
 
 CONF_WITH_CONNECTION = "with_connection"
@@ -49,6 +49,7 @@ MAX_STRINGS = 8
 # Of a cell.
 MILLIVOLT = "mV"
 _SHARED = (CONF_CHARGE, CONF_LOAD)
+_JOINING = (CONF_JOINED, CONF_STRINGS)
 # What is stored as it is typed.
 _PLAIN = (CONF_AT_ONCE, CONF_COLD_DISCONNECTS, CONF_LEAVE, CONF_DELAY)
 RELAY_SELECTOR = EntitySelector(
@@ -88,9 +89,9 @@ class OutputsFlow(PagesFlow):
                 self._new[CONF_JOINED] = joined
                 if joined == Joined.STRINGS:
                     return await self.async_step_strings()
-                return await self.async_step_shared()
+                return await self._are_joined()
             errors[CONF_JOINED] = "not_single"
-        elif alone or has_outputs(self.config_entry.options):
+        elif alone or CONF_JOINED in self.config_entry.options.get(CONF_OUTPUTS, {}):
             shown = {CONF_JOINED: self._old.outputs.joined.value}
         fields = {vol.Required(CONF_JOINED): _values(Joined, CONF_JOINED)}
         return self._page("outputs", fields, shown, errors)
@@ -108,7 +109,7 @@ class OutputsFlow(PagesFlow):
             wrong = next((key for key in labels if given.count(key) != 1), None)
             if wrong is None:
                 self._new[CONF_STRINGS] = dict(chosen)
-                return await self.async_step_shared()
+                return await self._are_joined()
             errors["base"] = "in_two_strings" if wrong in given else "in_no_string"
             told["battery"] = labels[wrong]
         old = self._by_key(self._old.outputs.strings)
@@ -119,6 +120,10 @@ class OutputsFlow(PagesFlow):
         selector = self._battery_selector()
         fields = {vol.Optional(name, default=[]): selector for name in names}
         return self._page("strings", fields, shown, errors, told)
+
+    async def _are_joined(self) -> ConfigFlowResult:
+        """Go on where it is known how the batteries are joined."""
+        return await self.async_step_shared()
 
     async def async_step_shared(
         self, user_input: dict[str, Any] | None = None
@@ -216,6 +221,11 @@ class OutputsFlow(PagesFlow):
                 CONF_CONNECTIONS: {
                     key: relays[name] for key, name in self._connections.items()
                 },
+            }
+        elif self._new[CONF_JOINED] != Joined.SINGLE:
+            # The sums of the bank want to know it, too.
+            options[CONF_OUTPUTS] = {
+                name: self._new[name] for name in _JOINING if name in self._new
             }
         return self.async_create_entry(data=options)
 

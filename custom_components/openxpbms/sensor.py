@@ -26,6 +26,7 @@ from homeassistant.const import (
 from homeassistant.core import callback
 from homeassistant.util import dt as dt_util
 
+from .bank_sensor import bank_sensors
 from .bms.parameters import PARAMETERS
 from .bms.reading import State
 from .const import FAMILY_SEPLOS, FAMILY_VALENCE
@@ -429,6 +430,7 @@ async def async_setup_entry(
     def add(battery: Battery) -> None:
         async_add_entities(_sensors(coordinator, battery))
 
+    async_add_entities(bank_sensors(coordinator))
     entry.async_on_unload(coordinator.async_follow(add))
 
 

@@ -31,12 +31,9 @@ def test_it_charges() -> None:
     assert left.to_empty(50, 100) is None
 
 
-def test_nothing_is_known_before_the_first_current_or_when_it_is_forgotten() -> None:
+def test_nothing_is_known_before_the_first_current() -> None:
     left = TimeLeft()
     assert left.to_empty(50, 100) is left.to_full(50, 100) is None
-    left.add(25.0, 1000, gap=GAP)
-    left.forget()
-    assert left.to_full(50, 100) is None
 
 
 @pytest.mark.parametrize("sign", [1, -1])

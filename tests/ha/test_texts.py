@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from custom_components.openxpbms import (
+    bank_sensor,
     binary_sensor,
     button,
     event,
@@ -124,6 +125,12 @@ def test_every_entity_has_a_name_and_an_icon() -> None:
         *sensor.HISTORY_REVISION_2,
         *sensor.SETTINGS,
         *sensor.LINK,
+        *bank_sensor.TOTALS,
+        *bank_sensor.ALLOWED,
+        *bank_sensor.PLACES,
+        *bank_sensor.WORST,
+        bank_sensor.SPREAD,
+        bank_sensor.ONLINE,
         sensor._cell_voltage(1),
         sensor._cell_temperature(1),
     ]

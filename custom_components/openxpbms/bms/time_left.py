@@ -37,10 +37,6 @@ class TimeLeft:
             self._current = kept * self._current + (1 - kept) * current
         self._at = at
 
-    def forget(self) -> None:
-        """Begin anew: the current is not known any more."""
-        self._current = None
-
     def to_empty(self, remaining: float, full: float) -> int | None:
         """Return the min until `remaining` Ah of `full` are gone.
 

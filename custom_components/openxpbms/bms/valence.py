@@ -59,18 +59,19 @@ class LineMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model as sold and its cells in series."""
+    """A model as sold, its cells in series, and the Ah on its name plate."""
 
     name: str
     cells: int
+    capacity: float
 
 
 # Third character of the case name, as register 0xEE tells it (VT, J00, D80).
 MODELS = {
-    "1": Model("U1-12XP", 4),
-    "4": Model("U24-12XP", 4),
-    "7": Model("U27-12XP", 4),
-    "V": Model("UEV-18XP", 6),
+    "1": Model("U1-12XP", 4, 40.0),
+    "4": Model("U24-12XP", 4, 110.0),
+    "7": Model("U27-12XP", 4, 138.0),
+    "V": Model("UEV-18XP", 6, 69.0),
 }
 
 MODEL = Block(0xEE, 1)
@@ -161,6 +162,12 @@ ALARM_BITS = {
     14: Alarm("cell_under_voltage", Group.VOLTAGE),
     15: Alarm("nmi_failure", Group.HARDWARE),
 }
+
+
+def capacity_of(model_code: str) -> float | None:
+    """Return the Ah of a model when it was new, None where they are not known."""
+    model = MODELS.get(model_code)
+    return None if model is None else model.capacity
 
 
 def serial_number(words: tuple[int, int], revision: int) -> str | None:
