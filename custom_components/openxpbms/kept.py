@@ -145,8 +145,8 @@ def from_json(
         after_service=Mode(data.get("after_service", Mode.ARMED)),
         storage=bool(data["storage"]),
         charging=bool(data["charging"]),
-        held=set(data["held"]),
-        faulty=set(data["faulty"]),
+        held=_names(data["held"]),
+        faulty=_names(data["faulty"]),
     )
     kept = data["batteries"]
     known = kept.keys()
@@ -157,6 +157,13 @@ def from_json(
             else KeptBattery(Memory(began=now))
         )
     return bus
+
+
+def _names(names: Any) -> set[str]:
+    known = set(names)
+    if not all(isinstance(name, str) for name in known):
+        raise ValueError("what should be names is something else")
+    return known
 
 
 def _service_until(
@@ -179,7 +186,7 @@ def _battery_from_json(data: Mapping[str, Any], now: float, wall: float) -> Kept
         trips[key] = Trip(
             since=monotonic(trip["since"]),
             latched=bool(trip["latched"]),
-            value=None if trip["value"] is None else Value(*trip["value"]),
+            value=None if trip["value"] is None else _value(*trip["value"]),
         )
     times = {
         Quantity(quantity): tuple(monotonic(at) for at in past)
@@ -191,3 +198,13 @@ def _battery_from_json(data: Mapping[str, Any], now: float, wall: float) -> Kept
         by_hand=bool(data["by_hand"]),
         trip_test=data["trip_test"],
     )
+
+
+def _value(value: object, number: object, what: object) -> Value:
+    if (
+        isinstance(value, int | float)
+        and isinstance(number, int | None)
+        and isinstance(what, str | None)
+    ):
+        return Value(value, number, what)
+    raise ValueError("what should be a value is something else")

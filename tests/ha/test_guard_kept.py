@@ -543,6 +543,18 @@ BATTERY = ("data", "batteries", "valence_104400461")
         lambda kept: kept["data"]["batteries"]["valence_104400461"].update(
             times={"weather": [1.0]}
         ),
+        lambda kept: kept["data"].update(held=["charge", 1]),
+        lambda kept: kept["data"]["batteries"]["valence_104400461"].update(
+            trips=[
+                {
+                    "quantity": "cell_over_temperature",
+                    "severity": "stop",
+                    "since": 1.0,
+                    "latched": False,
+                    "value": ["hot", None, None],
+                }
+            ]
+        ),
     ],
 )
 async def test_what_cannot_be_read_counts_as_latched(
