@@ -67,6 +67,8 @@ class WriteLog:
         self._lost = False
         self.records: list[Record] = []
         self.factory: dict[str, dict[str, float]] = {}
+        # The writes that are to be compared with their packs again.
+        self.comparing: set[str] = set()
 
     async def load(self) -> list[Record]:
         """Read what was kept; return the writes that were interrupted, as unknown ones.
@@ -83,11 +85,12 @@ class WriteLog:
                 Record(**{**record, "step": Step(record["step"])})
                 for record in data["records"]
             ]
+            comparing = set(data.get("comparing", ()))
         except _UNREADABLE:
             _LOGGER.exception("The log of writes cannot be read")
             self._lost = True
             return []
-        self.factory, self.records = factory, records
+        self.factory, self.records, self.comparing = factory, records, comparing
         ended = {r.write for r in records if r.step in _ENDS}
         interrupted = [
             _interrupted(record)
@@ -95,26 +98,47 @@ class WriteLog:
             if record.step is Step.CONFIRMED and record.write not in ended
         ]
         for record in interrupted:
+            self.comparing.add(record.write)
             await self.add(record)
         return interrupted
+
+    @property
+    def to_compare(self) -> list[Record]:
+        """The writes that are to be compared again, as they were told last.
+
+        Of each parameter only the last: what an earlier one left is gone.
+        """
+        last = {
+            (record.battery, record.parameter): record
+            for record in self.records
+            if record.step in _CHANGED
+        }
+        return [
+            record
+            for record in last.values()
+            if record.write in self.comparing and record.step in _COMPARED
+        ]
 
     async def add(self, record: Record) -> bool:
         """Keep a record; return whether it is on the disk now."""
         self.records = [*self.records, record][-KEPT:]
-        return await self._save()
+        return await self.save()
 
     async def first_contact(self, battery: str, values: Mapping[str, float]) -> None:
         """Keep a pack's values, unless some are kept already."""
         if battery not in self.factory:
             self.factory[battery] = dict(values)
-            await self._save()
+            await self.save()
 
-    async def _save(self) -> bool:
+    async def save(self) -> bool:
+        """Keep everything; return whether it is on the disk now."""
         if self._lost:
             return False
+        known = {record.write for record in self.records}
         data = {
             "factory": self.factory,
             "records": [asdict(record) for record in self.records],
+            "comparing": sorted(self.comparing & known),
         }
         return await self._file.save(data)
 
@@ -132,6 +156,9 @@ _UNREADABLE = (
     *(HomeAssistantError, OSError),
     *(AttributeError, KeyError, TypeError, ValueError),
 )
+# After these a parameter may have another value than before, or has it for certain.
+_CHANGED = {Step.VERIFIED, Step.DIFFERENT, Step.UNKNOWN, Step.REVERTED}
+_COMPARED = {Step.VERIFIED, Step.UNKNOWN}
 _ENDS = frozenset(Step) - {Step.PREPARED, Step.REFUSED, Step.CONFIRMED, Step.REVERTED}
 
 

@@ -18,20 +18,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from homeassistant.core import Context, HassJob, callback
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
-from homeassistant.helpers.event import async_call_later
 
 from .bms.errors import BusError
 from .bms.parameter_errors import ParameterError
 from .bms.parameter_rules import Pack, span
 from .bms.parameters import BY_NAME
 from .bms.seplos_writes import Known, Outcome, Prepared, Result, Wish, Writer
+from .comparing import Comparing, Made
 from .const import CONF_WRITES, DOMAIN, FAMILY_SEPLOS
 from .words import device_name
 from .write_log import Record, Step, WriteLog, new_write
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from homeassistant.core import HomeAssistant
 
     from .bms.rounds import Battery
@@ -42,7 +40,6 @@ _LOGGER = logging.getLogger(__name__)
 EVENT_WRITE = f"{DOMAIN}_parameter_write"
 # s
 CODE_VALID = 300.0
-LOOK_AGAIN = 60.0
 
 
 class NotKept(BusError):
@@ -80,18 +77,19 @@ class Writes:
         self._offers: dict[str, Offer] = {}
         self._busy: set[str] = set()
         self._running: set[asyncio.Task[Result]] = set()
-        # The last verified write of each parameter, by battery and name.
-        self._to_look_at: dict[tuple[str, str], Offer] = {}
+        self._comparing = Comparing(
+            hass, entry, coordinator, self.log, self._is_busy, self._found
+        )
         self._untold: list[Record] = []
         self._listeners: dict[str, list[Callable[[Record], None]]] = {}
         self._untrack: list[Callable[[], None]] = []
-        self._silent: set[str] = set()
 
     async def start(self) -> None:
         """Read the log, and follow the packs."""
         self._untold = await self.log.load()
         for record in self._untold:
             self._fire(record)
+        self._comparing.start()
         self._untrack.append(self.coordinator.async_add_listener(self._updated))
         self._untrack.append(self.hass.async_add_shutdown_job(HassJob(self.wait)))
 
@@ -105,6 +103,7 @@ class Writes:
         for untrack in self._untrack:
             untrack()
         self._untrack.clear()
+        self._comparing.stop()
         self._offers.clear()
         await self.wait()
         self.log.stop()
@@ -244,12 +243,15 @@ class Writes:
         if offer.expires <= monotonic() or battery not in (None, offer.battery):
             self._refuse("code_unknown", offer.battery)
         self.check_allowed(offer.battery)
-        if self._key(offer.battery) in self._busy:
+        if self._is_busy(offer.battery):
             self._refuse("write_under_way", offer.battery)
+
+    def _is_busy(self, battery: Battery) -> bool:
+        return self._key(battery) in self._busy
 
     async def _make(self, offer: Offer) -> Result:
         """Make a change to its end, and note what came of it."""
-        key = self._key(offer.battery)
+        key, change = self._key(offer.battery), offer.prepared.change
 
         async def before() -> None:
             if not await self._note_offer(offer, Step.CONFIRMED):
@@ -260,71 +262,44 @@ class Writes:
                 offer.prepared, self._known(offer.battery), before=before
             )
         except Exception:
-            _LOGGER.exception("A write of %s broke off", offer.prepared.change.name)
+            _LOGGER.exception("A write of %s broke off", change.name)
             result = Result(Outcome.UNKNOWN, reason="broken_off")
         finally:
             self._busy.discard(key)
         if result.outcome in (Outcome.VERIFIED, Outcome.DIFFERENT, Outcome.UNKNOWN):
             # What an earlier write left is not to be found any more.
-            self._to_look_at.pop(_what(key, offer), None)
-        if result.outcome is Outcome.VERIFIED:
-            self._to_look_at[_what(key, offer)] = offer
-            later = async_call_later(self.hass, LOOK_AGAIN, self._look_later(offer))
-            self._untrack.append(later)
-        await self._note_offer(
-            offer, Step(result.outcome), seen=result.seen, reason=result.reason
-        )
+            self._comparing.forget(offer.battery, change.name)
+        step = Step(result.outcome)
+        if step in (Step.VERIFIED, Step.UNKNOWN):
+            self._comparing.begin(
+                Made(offer.write, offer.battery, change, offer.user_id, step)
+            )
+        await self._note_offer(offer, step, seen=result.seen, reason=result.reason)
         # The sensors of parameters show it with the next round.
         offer.battery.slow_from = 0.0
         return result
 
-    # Afterwards
-
-    def _look_later(self, offer: Offer) -> Callable[[datetime], None]:
-        @callback
-        def later(_: datetime) -> None:
-            self._look(offer, last=False)
-
-        return later
-
     @callback
     def _updated(self) -> None:
-        """A round is over: note first contacts, look again after a silence."""
+        """A round is over: note first contacts."""
         for battery in self.coordinator:
             key = self._key(battery)
             values = battery.settings.parameters
             if values and key not in self.log.factory:
                 self.hass.async_create_task(self.log.first_contact(key, values))
-            if battery.reading is None:
-                self._silent.add(key)
-            elif key in self._silent:
-                self._silent.discard(key)
-                for (whose, _), offer in self._to_look_at.items():
-                    if whose == key:
-                        self._look(offer, last=True)
 
-    def _look(self, offer: Offer, *, last: bool) -> None:
-        self.entry.async_create_background_task(
-            self.hass, self._look_again(offer, last=last), f"{DOMAIN} look again"
+    async def _found(self, made: Made, step: Step, seen: float | None) -> None:
+        change = made.change
+        await self._note(
+            made.write,
+            step,
+            made.battery,
+            change.name,
+            made.user_id,
+            old=change.old,
+            new=change.new,
+            seen=seen,
         )
-
-    async def _look_again(self, offer: Offer, *, last: bool) -> None:
-        """Compare once more; a value that did not stay is told."""
-        key, name = self._key(offer.battery), offer.prepared.change.name
-        try:
-            result = await self._writer(offer.battery).look_again(offer.prepared)
-        except BusError as err:
-            _LOGGER.warning("%s could not be looked at again: %s", name, err)
-            return
-        what = _what(key, offer)
-        if self._to_look_at.get(what) is not offer or key in self._busy:
-            # Told already, or written again meanwhile.
-            return
-        reverted = result.outcome is not Outcome.VERIFIED
-        if reverted or last:
-            del self._to_look_at[what]
-        if reverted:
-            await self._note_offer(offer, Step.REVERTED, seen=result.seen)
 
     # The log
 
@@ -443,10 +418,6 @@ def _number(value: object) -> float | None:
         number = float(value)  # type: ignore[arg-type]
         return number if math.isfinite(number) else None
     return None
-
-
-def _what(key: str, offer: Offer) -> tuple[str, str]:
-    return key, offer.prepared.change.name
 
 
 def _told(name: str, pack: Pack) -> dict[str, Any]:

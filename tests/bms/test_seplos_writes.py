@@ -360,9 +360,9 @@ async def test_a_value_can_be_looked_at_again(make_bench: Any) -> None:
     bench = await make_bench()
     prepared = await bench.writer.prepare(README, NOTHING)
     await bench.writer.write(prepared, NOTHING, before=bench.note)
-    assert (await bench.writer.look_again(prepared)).outcome is Outcome.VERIFIED
+    assert (await bench.writer.look_again(prepared.change)).outcome is Outcome.VERIFIED
     bench.pack.parameters[0x1307] = 4640
-    again = await bench.writer.look_again(prepared)
+    again = await bench.writer.look_again(prepared.change)
     assert (again.outcome, again.seen) == (Outcome.UNCHANGED, 46.4)
 
 

@@ -217,11 +217,35 @@ async def test_an_interrupted_write_is_told_as_unknown_after_a_restart(
     assert state is not None
     assert state.attributes["event_type"] == "unknown"
     assert state.attributes["reason"] == "interrupted"
-    # Once.
+    # With the first contact it is known what is in the pack; it is told once.
+    await bench.refresh()
+    last = bench.records[-1]
+    assert (last.write, last.step, last.seen) == ("OPEN", Step.UNCHANGED, 46.4)
     assert await hass.config_entries.async_reload(bench.entry.entry_id)
-    assert bench.steps.count("unknown") == 1
+    await bench.refresh()
+    assert (bench.steps.count("unknown"), bench.steps[-1]) == (1, "unchanged")
     back = bench.act("undo_parameter_write", write="OPEN")
     assert await bench.refused(back) == "unchanged"
+
+
+async def test_an_interrupted_write_that_came_through_is_told_and_can_be_undone(
+    make_bench: MakeBench, hass: HomeAssistant
+) -> None:
+    bench = await make_bench()
+    # What an earlier write left is not compared: this one may have changed it.
+    await bench.change(value=45.9)
+    await bench.writes.log.add(record("OPEN", old=45.9))
+    assert await hass.config_entries.async_unload(bench.entry.entry_id)
+    bench.pack.parameters[REGISTER] = 4500
+    assert await hass.config_entries.async_setup(bench.entry.entry_id)
+    await hass.async_block_till_done()
+    await bench.refresh()
+    await minute(bench)
+    assert bench.steps[-2:] == ["unknown", "verified"]
+    assert bench.records[-1].seen == 45.0
+    assert "reverted" not in bench.steps
+    back = await bench.act("undo_parameter_write", write="OPEN")
+    assert back["new"] == 45.9
 
 
 @pytest.mark.parametrize(
@@ -301,9 +325,9 @@ async def test_a_value_that_stays_is_looked_at_after_a_minute_and_a_silence(
     looks: list[str] = []
     look_again = Writer.look_again
 
-    async def look(writer: Writer, prepared: Any) -> Any:
-        looks.append(prepared.change.name)
-        return await look_again(writer, prepared)
+    async def look(writer: Writer, change: Any) -> Any:
+        looks.append(change.name)
+        return await look_again(writer, change)
 
     with patch.object(Writer, "look_again", look):
         await bench.change()
@@ -379,6 +403,98 @@ async def test_a_pack_that_is_silent_after_a_minute_is_looked_at_later(
     await silence(bench)
     assert bench.steps[-1] == "reverted"
     caplog.clear()
+
+
+async def reload_later(bench: Bench, later: float) -> None:
+    """Restart, so many seconds after what was written last."""
+    config_entries = bench.hass.config_entries
+    assert await config_entries.async_unload(bench.entry.entry_id)
+    now = dt_util.utcnow() + timedelta(seconds=later)
+    with patch("custom_components.openxpbms.comparing.dt_util.utcnow", lambda: now):
+        assert await config_entries.async_setup(bench.entry.entry_id)
+        await bench.hass.async_block_till_done()
+
+
+@pytest.mark.parametrize("later", [1, 3600, -3600])
+async def test_what_was_written_is_compared_after_a_restart_too(
+    make_bench: MakeBench, hass_storage: dict[str, Any], later: float
+) -> None:
+    bench = await make_bench()
+    result = await bench.change()
+    assert stored(hass_storage, bench.entry)["comparing"] == [result["write"]]
+    bench.pack.parameters[REGISTER] = 4640
+    await reload_later(bench, later)
+    await bench.refresh()
+    last = bench.records[-1]
+    assert (last.write, last.step, last.seen) == (result["write"], Step.REVERTED, 46.4)
+    assert last.user == "Somebody"
+    assert stored(hass_storage, bench.entry)["comparing"] == []
+
+
+@pytest.mark.parametrize(("later", "ends"), [(1, False), (3600, True)])
+async def test_a_restart_is_a_silence_but_the_minute_goes_on(
+    make_bench: MakeBench, hass_storage: dict[str, Any], later: float, ends: bool
+) -> None:
+    bench = await make_bench()
+    await bench.change()
+    await reload_later(bench, later)
+    await bench.refresh()
+    assert (stored(hass_storage, bench.entry)["comparing"] == []) is ends
+    bench.pack.parameters[REGISTER] = 4640
+    await minute(bench)
+    assert (bench.steps[-1] == "verified") is ends
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"battery": "Another"},
+        {"parameter": "float_voltage"},
+        {"new": None},
+        {"old": 1e9},
+    ],
+)
+async def test_what_cannot_be_compared_any_more_is_left(
+    make_bench: MakeBench, hass_storage: dict[str, Any], spoil: dict[str, Any]
+) -> None:
+    bench = await make_bench()
+    await bench.change()
+    stored(hass_storage, bench.entry)["records"][-1].update(spoil)
+    await reload_later(bench, 3600)
+    bench.pack.parameters[REGISTER] = 4640
+    await bench.refresh()
+    await minute(bench)
+    assert bench.steps[-1] == "verified"
+
+
+async def test_a_bank_that_is_listened_to_now_is_not_compared(
+    make_bench: MakeBench, hass: HomeAssistant
+) -> None:
+    bench = await make_bench()
+    await bench.change()
+    hass.config_entries.async_update_entry(
+        bench.entry, data={**bench.entry.data, "mode": "listen"}
+    )
+    await reload_later(bench, 3600)
+    await minute(bench)
+    assert bench.steps[-1] == "verified"
+
+
+async def test_what_nobody_could_read_back_is_told_when_the_pack_is_back(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench()
+    offer = await bench.prepare()
+    with Pause().between() as pause:
+        writing = bench.hass.async_create_task(bench.confirm(offer))
+        await asyncio.wait_for(pause.reached.wait(), 5)
+        bench.pack.silent = True
+        pause.go_on.set()
+        assert (await writing)["outcome"] == "unknown"
+    await silence(bench)
+    assert bench.steps[-2:] == ["unknown", "verified"]
+    await silence(bench)
+    assert bench.steps.count("verified") == 1
 
 
 async def test_a_look_while_it_is_written_again_tells_nothing(

@@ -205,11 +205,11 @@ class Writer:
         except (BusError, ParameterError) as err:
             return Result(Outcome.NOT_SENT, reason=err.key, details=err.details)
 
-    async def look_again(self, prepared: Prepared) -> Result:
+    async def look_again(self, change: Change) -> Result:
         """Read a parameter that was written before; says what is in the pack now."""
         async with self._bus.hold(LINE) as held:
             words = await self._words(held)
-        return _result(prepared.change, words, words, _Answer())
+        return _result(change, words, words, _Answer())
 
     async def switch(self, command: Mosfet, *, at_once: bool = False) -> Result:
         """Switch a MOSFET once and read back what it does.
