@@ -1,0 +1,48 @@
+"""Every drill, briefly: nothing that is told is wrong, and everybody recovers."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import pytest
+
+from .drill import Drill, Outcome
+from .every import DRILLS
+from .home import run, scene_of
+
+ALONE = [name for name, drill in DRILLS.items() if drill.scene is None]
+TOGETHER = {
+    scene: list(drills)
+    for scene, drills in groupby(
+        sorted(
+            (drill for drill in DRILLS.values() if drill.scene is not None),
+            key=lambda drill: drill.scene.__name__,
+        ),
+        key=lambda drill: drill.scene.__name__,
+    )
+}
+
+
+def judge(drill: Drill, outcome: Outcome) -> None:
+    """See that nothing happened that must not."""
+    assert outcome.injected >= drill.brief
+    assert outcome.wrong == [], drill.name
+    assert outcome.exceptions == [], drill.name
+    assert outcome.broken_rules == [], drill.name
+    # Whatever a fault left behind would be there once for each.
+    growth = [outcome.growth.get(name, 0) for name in ("tasks", "files", "threads")]
+    assert max(growth) <= 2, drill.name
+
+
+@pytest.mark.usefixtures("socket_enabled")
+@pytest.mark.parametrize("name", ALONE)
+async def test_drill(name: str) -> None:
+    judge(DRILLS[name], await run(DRILLS[name], DRILLS[name].brief))
+
+
+@pytest.mark.parametrize("scene", TOGETHER)
+async def test_drills_one_after_the_other(scene: str) -> None:
+    drills = TOGETHER[scene]
+    async with scene_of(drills[0]) as home:
+        for drill in drills:
+            judge(drill, await home.play(drill, drill.brief))
