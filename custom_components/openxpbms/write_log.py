@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from homeassistant.core import callback
 from homeassistant.exceptions import HomeAssistantError
@@ -80,11 +80,11 @@ class WriteLog:
             data = await self._file.load()
             if data is None:
                 return []
-            factory = dict(data["factory"])
-            records = [
-                Record(**{**record, "step": Step(record["step"])})
-                for record in data["records"]
-            ]
+            factory = {
+                battery: {name: _number(value) for name, value in values.items()}
+                for battery, values in data["factory"].items()
+            }
+            records = [_record(record) for record in data["records"]]
             comparing = set(data.get("comparing", ()))
         except _UNREADABLE:
             _LOGGER.exception("The log of writes cannot be read")
@@ -160,6 +160,29 @@ _UNREADABLE = (
 _CHANGED = {Step.VERIFIED, Step.DIFFERENT, Step.UNKNOWN, Step.REVERTED}
 _COMPARED = {Step.VERIFIED, Step.UNKNOWN}
 _ENDS = frozenset(Step) - {Step.PREPARED, Step.REFUSED, Step.CONFIRMED, Step.REVERTED}
+
+
+# What may stand in a record, by its annotation.
+_KINDS = {
+    "str": str,
+    "str | None": str | None,
+    "float | None": int | float | None,
+    "Step": Step,
+}
+
+
+def _record(kept: Mapping[str, Any]) -> Record:
+    record = Record(**{**kept, "step": Step(kept["step"])})
+    for item in fields(record):
+        if not isinstance(getattr(record, item.name), _KINDS[str(item.type)]):
+            raise TypeError(f"{item.name} of a record makes no sense")
+    return record
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError("what should be a number is none")
+    return value
 
 
 def _interrupted(record: Record) -> Record:

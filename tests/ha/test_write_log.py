@@ -248,8 +248,18 @@ async def test_an_interrupted_write_that_came_through_is_told_and_can_be_undone(
     assert back["new"] == 45.9
 
 
+STEP = {"write": "A", "step": "verified", "battery": "b", "parameter": "p"}
+
+
 @pytest.mark.parametrize(
-    "data", [{"records": []}, {"factory": {}, "records": [{"step": "nonsense"}]}]
+    "data",
+    [
+        {"records": []},
+        {"factory": {}, "records": [{"step": "nonsense"}]},
+        {"factory": {}, "records": [STEP | {"write": ["A"]}]},
+        {"factory": {}, "records": [STEP | {"seen": "a lot"}]},
+        {"factory": {"b": {"p": None}}, "records": []},
+    ],
 )
 async def test_a_log_that_makes_no_sense_stops_writes_and_nothing_else(
     make_bench: MakeBench,
