@@ -20,7 +20,7 @@ from .coordinator import (
     OpenXPBMSConfigEntry,
     OpenXPBMSCoordinator,
 )
-from .guard import ISSUE_NOT_ARMED, ISSUE_RELAY_FAULT, ISSUE_STATE_LOST
+from .guard_issues import ISSUE_NOT_ARMED, ISSUE_RELAY_FAULT, ISSUE_STATE_LOST
 from .release import async_forget, async_let_go, async_take
 from .services import async_setup_services
 from .write_log import WriteLog

@@ -6,9 +6,7 @@ arrives, and by a timer whatever only time changes, also while nothing is polled
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 import logging
 from math import inf
@@ -20,7 +18,6 @@ from homeassistant.core import callback
 from homeassistant.exceptions import ServiceValidationError
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.event import async_call_later
-from homeassistant.util import dt as dt_util
 from homeassistant.util.hass_dict import HassKey
 
 from .batteries import keys
@@ -40,6 +37,7 @@ from .bms.protection import FRESH, Memory, Relays, acknowledge, judge, recover
 from .bms.relay import WELDED_AFTER, RelayFault, Report
 from .bms.storage import charges
 from .const import CONF_GUARDED, DOMAIN
+from .guard_issues import ISSUE_STATE_LOST, raise_issue, tell_issues
 from .guard_options import hands_of, has_outputs, limits_of
 from .kept import (
     SERVICE_FOR,
@@ -67,16 +65,8 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-# How long a relay may take to open in a trip test, s.
-OPENS_WITHIN = 10.0
 # Turns in which batteries, relays and plan settle among each other.
 _TURNS = 5
-
-ISSUE_NOT_ARMED = "not_armed"
-ISSUE_RELAY_FAULT = "relay_fault"
-ISSUE_STATE_LOST = "state_lost"
-# Of a relay, by its name.
-ISSUE_UNGUARDED = "unguarded"
 
 # By entry: grace and latches run on while it is reloaded.
 KEPT: HassKey[dict[str, KeptBus]] = HassKey(f"{DOMAIN}_kept")
@@ -127,17 +117,19 @@ class Guard:
         self.board = relay_board(hass)
         self.watched: dict[str, Watched] = {}
         self.plan = Plan({})
+        # Called after each turn, whether or not anything is shown.
+        self.onlookers: list[Callable[[], None]] = []
+        self.stopped = False
         self._file = KeptFile(hass, entry.entry_id, on_kept=self._on_kept)
         self._kept: KeptBus
         self._listeners: list[Callable[[], None]] = []
-        self._onlookers: list[Callable[[], None]] = []
         self._waiting: dict[str, Waiting] = {}
         self._on_event: dict[str, list[Callable[[str, Finding], None]]] = {}
         self._told: dict[str, dict[Raised, Finding]] = {}
         self._shown: Any = None
         self._saved: Any = None
         self._timer: CALLBACK_TYPE | None = None
-        self._acting = self._again = self._stopped = False
+        self._acting = self._again = False
 
     # Life
 
@@ -151,10 +143,10 @@ class Guard:
         self._saved = self._lasting() if known is None else None
         for battery in self.coordinator:
             self._watch(battery)
-        user = User(self.hands.relays, self._act, self._opened_by_hand)
+        user = User(self.hands.relays, self.act, self._opened_by_hand)
         self.board.use(self.entry.entry_id, user)
         self.coordinator.rounds.on_reading = self._heard
-        self._act()
+        self.act()
 
     async def _load(self) -> KeptBus:
         """Return what the store has; what cannot be read counts as latched."""
@@ -168,21 +160,21 @@ class Guard:
             _LOGGER.exception("%s: kept state cannot be read", self.entry.title)
         if data is None and not self.entry.data.get(CONF_GUARDED):
             return new_bus(known, now)
-        self._issue(ISSUE_STATE_LOST, ir.IssueSeverity.ERROR)
+        raise_issue(self, ISSUE_STATE_LOST, ir.IssueSeverity.ERROR)
         armed = has_outputs(self.entry.options)
         return lost_bus(known, now, Mode.ARMED if armed else Mode.WATCH_ONLY)
 
     def stop(self) -> None:
         """End; relays stay as they are, and what is known stays for a reload."""
-        if self._stopped:
+        if self.stopped:
             return
-        self._stopped = True
+        self.stopped = True
         self.coordinator.rounds.on_reading = None
         self._file.stop()
         self.board.rest(self.entry.entry_id)
         if self._timer:
             self._timer()
-        for look in self._onlookers:
+        for look in self.onlookers:
             look()
 
     @callback
@@ -215,7 +207,7 @@ class Guard:
         if reading.current is not None:
             watched.current, watched.current_at = reading.current, now
         self._judge(watched, reading, now, part=part)
-        self._act()
+        self.act()
 
     def _judge(
         self,
@@ -245,7 +237,7 @@ class Guard:
             self._kept.service_until = None
         for watched in self.watched.values():
             self._judge(watched, None, now)
-        self._act()
+        self.act()
 
     def _schedule(self) -> None:
         if self._timer:
@@ -264,9 +256,9 @@ class Guard:
     # From decisions to relays
 
     @callback
-    def _act(self) -> None:
+    def act(self) -> None:
         """Let the relays follow the decisions, and tell everybody what is new."""
-        if self._stopped:
+        if self.stopped:
             return
         if self._acting:
             # A relay answered while it was being told.
@@ -281,9 +273,9 @@ class Guard:
                     break
         finally:
             self._acting = False
-        for look in self._onlookers:
+        for look in self.onlookers:
             look()
-        self._publish()
+        self.publish()
         self._schedule()
 
     @property
@@ -443,7 +435,7 @@ class Guard:
         _LOGGER.warning(
             "%s: %s was opened by hand", self.entry.title, self.board.entity_id(name)
         )
-        self._act()
+        self.act()
 
     # What others see
 
@@ -510,7 +502,8 @@ class Guard:
         self._on_event.setdefault(key, []).append(told)
         return lambda: self._on_event[key].remove(told)
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Save, and tell everybody, what is new."""
         self._save()
         self._tell_events()
         shown = (
@@ -525,7 +518,7 @@ class Guard:
         if shown == self._shown:
             return
         self._shown = shown
-        self._tell_issues()
+        tell_issues(self)
         for told in list(self._listeners):
             told()
 
@@ -608,19 +601,19 @@ class Guard:
         until = monotonic() + SERVICE_FOR if mode is Mode.SERVICE else None
         self._kept.service_until = until
         self._kept.plan = PlanMemory()
-        self._act()
+        self.act()
 
     @callback
     def set_storage(self, *, on: bool) -> None:
         """Keep the batteries about half charged, or not."""
         self._kept.storage, self._kept.charging = on, False
-        self._act()
+        self.act()
 
     @callback
     def disconnect(self, watched: Watched) -> None:
         """Open a battery's outputs until somebody connects it again."""
         watched.kept.wanted, watched.kept.by_hand = False, False
-        self._act()
+        self.act()
 
     @callback
     def connect(self, watched: Watched, *, person: bool) -> None:
@@ -633,7 +626,7 @@ class Guard:
         self._judge(watched, None, now)
         kept, decision = watched.kept, watched.decision
         if not decision.fresh:
-            self._refuse(watched, *self._why_not_fresh(watched, now))
+            self.refuse(watched, *self._why_not_fresh(watched, now))
         against = [found for found in decision.against if not is_cold(found)]
         open_yet = [
             found
@@ -642,9 +635,9 @@ class Guard:
         ]
         low = bool(against) and decision.only_low
         if open_yet and not low:
-            self._refuse(watched, *self._reason(watched, open_yet[0]))
+            self.refuse(watched, *self._reason(watched, open_yet[0]))
         if (against or kept.by_hand) and not person:
-            self._refuse(watched, "only_person")
+            self.refuse(watched, "only_person")
         if low:
             kept.memory = recover(kept.memory, now)
         if person:
@@ -654,7 +647,7 @@ class Guard:
             if mate.kept.by_hand and person:
                 mate.kept.wanted, mate.kept.by_hand = True, False
         self._judge(watched, None, now)
-        self._act()
+        self.act()
 
     def _mates(self, watched: Watched) -> list[Watched]:
         """Return the batteries that are connected by the same relay."""
@@ -676,13 +669,13 @@ class Guard:
         self._judge(watched, None, now)
         self._acknowledge(watched, now)
         self._judge(watched, None, now)
-        self._act()
+        self.act()
         for finding in watched.decision.stops:
             trip = watched.kept.memory.trips.get((finding.quantity, finding.severity))
             if trip is not None and trip.latched:
                 if not watched.decision.fresh:
-                    self._refuse(watched, *self._why_not_fresh(watched, now))
-                self._refuse(watched, *self._reason(watched, finding))
+                    self.refuse(watched, *self._why_not_fresh(watched, now))
+                self.refuse(watched, *self._reason(watched, finding))
 
     def _why_not_fresh(
         self, watched: Watched, now: float
@@ -711,7 +704,7 @@ class Guard:
         """Return what people call a battery."""
         return device_name(self.coordinator.family_name, watched.battery.identity)
 
-    def _refuse(
+    def refuse(
         self, watched: Watched, reason: str, details: dict[str, str] | None = None
     ) -> None:
         raise ServiceValidationError(
@@ -722,96 +715,6 @@ class Guard:
                 **(details or {}),
             },
         )
-
-    async def trip_test(self, watched: Watched) -> dict[str, Any]:
-        """Open a battery's outputs, time them, note the result, and let them close.
-
-        Raises ServiceValidationError where nothing is commanded or nothing is there.
-        """
-        outputs = self.hands.outputs
-        own = outputs.relay_of(watched.address)
-        names = [n for n in (outputs.charge, outputs.load, own) if n is not None]
-        if self.mode is not Mode.ARMED:
-            self._refuse(watched, "not_armed")
-        if not names:
-            self._refuse(watched, "no_outputs")
-        entities = {name: self.board.entity_id(name) for name in names}
-        start, opened = monotonic(), dict[str, float]()
-        progress = asyncio.Event()
-
-        @callback
-        def look() -> None:
-            for name in names:
-                if name not in opened and self.board.report(name) is Report.OPEN:
-                    opened[name] = round(monotonic() - start, 3)
-            progress.set()
-
-        self._onlookers.append(look)
-        watched.tested = True
-        try:
-            self._act()
-            look()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(outputs.delay + OPENS_WITHIN):
-                    while len(opened) < len(names) and not self._stopped:
-                        progress.clear()
-                        await progress.wait()
-        finally:
-            self._onlookers.remove(look)
-            watched.tested = False
-            self._act()
-        result = {
-            "at": dt_util.utcnow().isoformat(),
-            "passed": len(opened) == len(names),
-            "opened_after": {entities[name]: opened.get(name) for name in names},
-        }
-        if not self._stopped:
-            watched.kept.trip_test = result
-            self._publish()
-        return result
-
-    # Issues
-
-    def _issue_id(self, kind: str) -> str:
-        return f"{kind}_{self.entry.entry_id}"
-
-    def _issue(self, kind: str, severity: ir.IssueSeverity, **details: str) -> None:
-        ir.async_create_issue(
-            self.hass,
-            DOMAIN,
-            self._issue_id(kind),
-            data={"entry_id": self.entry.entry_id, "kind": kind},
-            is_fixable=kind == ISSUE_NOT_ARMED,
-            severity=severity,
-            translation_key=kind,
-            translation_placeholders={"bus": self.entry.title, **details},
-        )
-
-    def _tell_issues(self) -> None:
-        faults: dict[str, str] = {}
-        lost_state = False
-        for watched in self.watched.values():
-            faults |= self.relay_faults(watched)
-            lost_state |= any(
-                finding.quantity is Quantity.STATE_LOST
-                for finding in watched.decision.findings
-            )
-        open_issues = {
-            ISSUE_NOT_ARMED: self.mode is Mode.WATCH_ONLY and bool(self.hands.relays),
-            ISSUE_RELAY_FAULT: bool(faults) and self.mode is Mode.ARMED,
-            ISSUE_STATE_LOST: lost_state,
-        }
-        if self.mode is Mode.ARMED:
-            for name in self.hands.relays:
-                ir.async_delete_issue(self.hass, DOMAIN, f"{ISSUE_UNGUARDED}_{name}")
-        for kind, is_open in open_issues.items():
-            if not is_open:
-                ir.async_delete_issue(self.hass, DOMAIN, self._issue_id(kind))
-            elif kind == ISSUE_NOT_ARMED:
-                self._issue(kind, ir.IssueSeverity.WARNING)
-            else:
-                relays = ", ".join(faults)
-                self._issue(kind, ir.IssueSeverity.ERROR, relays=relays)
 
 
 def _raised(decision: Decision) -> dict[Raised, Finding]:

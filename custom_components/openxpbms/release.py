@@ -14,7 +14,8 @@ from homeassistant.util.hass_dict import HassKey
 from .bms.outputs import Want
 from .bms.relay import Report
 from .const import DOMAIN
-from .guard import ISSUE_UNGUARDED, KEPT
+from .guard import KEPT
+from .guard_issues import ISSUE_UNGUARDED
 from .guard_options import Hands, hands_of
 from .kept import Mode
 from .kept_file import KeptFile

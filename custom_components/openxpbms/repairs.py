@@ -11,7 +11,7 @@ from .bank_flow import changed
 from .batteries import identities, keys
 from .const import CONF_INVERT_CURRENT, MODE_LISTEN
 from .coordinator import ISSUE_BANK_HEARD, ISSUE_CURRENT_SIGN, OpenXPBMSConfigEntry
-from .guard import ISSUE_NOT_ARMED, ISSUE_UNGUARDED
+from .guard_issues import ISSUE_NOT_ARMED, ISSUE_UNGUARDED
 from .kept import Mode
 from .matching import Matching
 from .search import fresh_packs

@@ -25,6 +25,7 @@ from .bms.seplos_writes import Wish
 from .const import DOMAIN
 from .parameter_texts import Texts
 from .parameter_words import compared, offered, resulted
+from .trip_test import async_trip_test
 
 if TYPE_CHECKING:
     from .bms.rounds import Battery
@@ -56,7 +57,7 @@ async def _trip_test(call: ServiceCall) -> ServiceResponse:
     """Open a battery's outputs and time them."""
     entry, battery = _battery(call.hass, call.data[ATTR_DEVICE_ID])
     guard = entry.runtime_data.guard
-    return await guard.trip_test(guard.of(battery))
+    return await async_trip_test(guard, guard.of(battery))
 
 
 async def _get_parameters(call: ServiceCall) -> ServiceResponse:

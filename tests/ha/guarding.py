@@ -66,6 +66,7 @@ def jumping_clock(*, frozen: bool = False) -> Iterator[Clock]:
     with (
         patch("custom_components.openxpbms.guard.monotonic", clock),
         patch("custom_components.openxpbms.relay_board.monotonic", clock),
+        patch("custom_components.openxpbms.trip_test.monotonic", clock),
     ):
         yield clock
 

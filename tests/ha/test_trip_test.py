@@ -87,7 +87,7 @@ async def test_a_relay_that_does_not_open_fails_the_test(bench: Bench) -> None:
     _, _, connection = await bench.switches("charge", "load", "connection")
     entry = await bench.bus(battery(1), **ALL)
     connection.stuck = True
-    with patch("custom_components.openxpbms.guard.OPENS_WITHIN", 2):
+    with patch("custom_components.openxpbms.trip_test.OPENS_WITHIN", 2):
         test = await begin(bench, entry)
     await asyncio.sleep(0.6)
     bench.clock.ahead += 5
@@ -129,7 +129,7 @@ async def test_a_charge_relay_that_has_failed_before_is_tested_as_well(
     await bench.hear(entry)
     await bench.watch(10, entry)
     assert bench.faults(entry) == {"switch.charge": "not_opening"}
-    with patch("custom_components.openxpbms.guard.OPENS_WITHIN", 0.5):
+    with patch("custom_components.openxpbms.trip_test.OPENS_WITHIN", 0.5):
         result = await call(bench, bench.device(entry, 1).id)
     assert not result["passed"]
     assert result["opened_after"]["switch.charge"] is None
