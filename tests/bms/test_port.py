@@ -53,6 +53,9 @@ class FakeTransport:
         self.hangs = False
         self.paused = False
         self.paused_while_applying: list[bool] = []
+        self.ends: list[str] = []
+        self.lingers = False
+        self.aborted = asyncio.Event()
 
     async def _fail(self) -> None:
         if self.hangs:
@@ -93,13 +96,20 @@ class FakeTransport:
         return self.closing
 
     def close(self) -> None:
-        """Close."""
+        """Close, when all has been sent."""
         self.closing = True
+        self.ends.append("close")
 
-    abort = close
+    def abort(self) -> None:
+        """Close at once."""
+        self.closing = True
+        self.ends.append("abort")
+        self.aborted.set()
 
     async def wait_closed(self) -> None:
-        """Wait for nothing."""
+        """Wait for nothing, or for the hard way."""
+        if self.lingers:
+            await self.aborted.wait()
 
 
 @pytest.fixture
@@ -277,17 +287,26 @@ async def test_why_a_port_cannot_be_opened(
     assert caught.value.__cause__ is failure
 
 
+@pytest.mark.parametrize(
+    ("url", "limit"),
+    [
+        (REMOTE, "CONNECT_TIMEOUT"),
+        ("socket://bridge:23", "CONNECT_TIMEOUT"),
+        ("esphome://proxy", "OPEN_TIMEOUT"),
+    ],
+)
 async def test_a_remote_port_that_never_answers(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, url: str, limit: str
 ) -> None:
     async def connect(*args: object, **settings: object) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(serialx, "create_serial_connection", connect)
-    monkeypatch.setattr(port_module, "OPEN_TIMEOUT", 0.01)
-    port, _ = make_port(REMOTE)
-    with pytest.raises(PortUnreachable):
-        await port.open(MARK)
+    monkeypatch.setattr(port_module, limit, 0.01)
+    port, _ = make_port(url)
+    async with asyncio.timeout(4.0):  # less than the limits
+        with pytest.raises(PortUnreachable, match=r"does not answer$"):
+            await port.open(MARK)
 
 
 async def test_giving_up_while_a_port_opens_closes_it(transport: FakeTransport) -> None:
@@ -407,9 +426,34 @@ async def test_a_remote_port_that_stops_answering_has_gone(
     port, _ = make_port(REMOTE)
     await port.open(MARK)
     transport.hangs = True
-    with pytest.raises(PortGone):
+    with pytest.raises(PortGone, match=r"has gone$"):
         await act(port, action)
     assert not port.is_open
+
+
+@pytest.mark.parametrize(("url", "end"), [("/dev/ttyUSB0", "close"), (REMOTE, "abort")])
+async def test_only_a_local_port_sends_what_is_left_before_it_closes(
+    transport: FakeTransport, url: str, end: str
+) -> None:
+    port, _ = make_port(url)
+    await port.open(MARK)
+    await port.close()
+    assert transport.ends == [end]
+
+
+async def test_a_port_that_does_not_end_is_not_waited_for(
+    transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port_module, "CLOSE_TIMEOUT", 0.01)
+    port, _ = make_port("/dev/ttyUSB0")
+    await port.open(MARK)
+    transport.lingers = True
+    async with asyncio.timeout(10.0):
+        await port.close()
+    assert transport.ends == ["close", "abort"]
+    assert not port.is_open
+    await port.open(MARK)
+    assert port.is_open
 
 
 async def test_nothing_can_be_done_with_a_closed_port() -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 import time
 
 from .counters import Counters, Trace
@@ -24,7 +25,7 @@ from .errors import (
     Refused,
     WrongBattery,
 )
-from .foreign import ForeignWatch
+from .foreign import ASKED_FOR, ASKED_FOR_REMOTE, ForeignWatch
 from .frame import (
     Found,
     Frame,
@@ -36,12 +37,16 @@ from .frame import (
     WriteRequest,
     find_reply,
 )
-from .port import Line, Port, shown
+from .port import Line, Port, is_remote, shown
 
 LISTEN = 2.0
 # An unanswered question may still be answered this long after we gave it up.
 OWED_FOR = 3.0
 DRAIN_LIMIT = 1.0
+# A port that brings no frame for so long is opened anew: the other end of a connection
+# may have gone without a word, an adapter may hang.
+STALE = 30.0
+STALE_REMOTE = 5.0
 # More than any line brings while an answer is waited for: what comes beyond it, as from
 # a network port that is no serial one, is dropped.
 MOST_BYTES = 16384
@@ -116,7 +121,9 @@ class Bus:
         self.counters = Counters()
         self.batteries: dict[int, Counters] = {}
         self.trace = Trace()
-        self.watch = ForeignWatch(terminator)
+        self._remote = is_remote(url)
+        asked_for = ASKED_FOR_REMOTE if self._remote else ASKED_FOR
+        self.watch = ForeignWatch(terminator, asked_for=asked_for)
         self.last_exchange: float | None = None
         self.opened_at: float | None = None
         self.mute = mute
@@ -127,12 +134,16 @@ class Bus:
         self._buffer = bytearray()
         self._arrived = asyncio.Event()
         self._last_byte = 0.0
+        # Since when a frame should have come and has not.
+        self._unheard_since: float | None = None
         self._waiting = False
         self._noisy = False
         self._listened = False
         self._closed = False
         self._handed_over = False
         self._owed: dict[tuple[int, int, int], float] = {}
+        # When the last question was asked that was answered.
+        self._answered = -inf
 
     @property
     def is_open(self) -> bool:
@@ -151,13 +162,16 @@ class Bus:
         is not mute.
         """
         async with self._lock:
-            await self._opened(line)
-            if self.mute:
-                self._port.check()
-                return
-            if not self._listened:
-                await self._listen_for(self._listen, None)
-            self._check()
+            await self._ready(line)
+
+    async def _ready(self, line: Line) -> None:
+        await self._opened(line)
+        if self.mute:
+            self._port.check()
+            return
+        if not self._listened:
+            await self._listen_for(self._listen, None)
+        self._check()
 
     async def listen(
         self,
@@ -179,7 +193,7 @@ class Bus:
             return Heard(self.watch.silent, self.watch.unread_bytes - noise)
 
     async def _opened(self, line: Line) -> None:
-        if self._port.is_open:
+        if self._port.is_open and not self._stale:
             return
         if self._closed:
             raise PortGone(f"{shown(self.url)} was closed", port=shown(self.url))
@@ -189,6 +203,16 @@ class Bus:
         self._listened = False
         await self._port.open(line)
         self.opened_at = time.monotonic()
+        self._heard_something()
+
+    def _heard_something(self) -> None:
+        self._unheard_since = time.monotonic() if self.mute else None
+
+    @property
+    def _stale(self) -> bool:
+        """Whether the port has brought no frame for longer than is likely."""
+        since, limit = self._unheard_since, STALE_REMOTE if self._remote else STALE
+        return since is not None and time.monotonic() - since > limit
 
     @property
     def quiet_for(self) -> float:
@@ -224,6 +248,7 @@ class Bus:
         It has left for certain when this returns, so the speed may be changed then.
         """
         async with self._lock:
+            await self._reopen_stale(line)
             await self._prepare(line)
             start = time.monotonic()
             self._write(frame, line)
@@ -254,6 +279,7 @@ class Bus:
     async def _exchange(
         self, request: Request, line: Line, others: Sequence[Request]
     ) -> Reply:
+        await self._reopen_stale(line)
         await self._settle_debts(request, line, others)
         try:
             return await self._ask(request, line)
@@ -261,6 +287,11 @@ class Bus:
             self._count(request, "retries")
             await self._settle_debts(request, line, others)
             return await self._ask(request, line)
+
+    async def _reopen_stale(self, line: Line) -> None:
+        """Do in mid-round what the next round would begin with."""
+        if self._stale:
+            await self._ready(line)
 
     async def _write_once(self, request: WriteRequest, line: Line) -> bool:
         """See `Held.write`."""
@@ -292,9 +323,12 @@ class Bus:
             address=str(request.address),
         )
 
-    def _doubtful(self, request: Question) -> bool:
-        asked = self._owed.get(request.shape)
-        return asked is not None and time.monotonic() - asked < OWED_FOR
+    def _doubtful(self, frame: Question | Reply) -> bool:
+        asked = self._owed.get(frame.shape)
+        # A network may hold answers back for any time. But it keeps their order: one
+        # to a later question proves that it did not.
+        proven = self._answered if self._remote else time.monotonic()
+        return asked is not None and proven - asked < OWED_FOR
 
     async def _ask(self, request: Question, line: Line) -> Reply:
         await self._prepare(line)
@@ -316,6 +350,8 @@ class Bus:
             self._outcome(request, answered=False)
             raise self._failure(request, search, received)
         self._account(request, search, received)
+        self._answered = start
+        self._heard_something()
         self._outcome(request, answered=True)
         for counters in self._both(request):
             counters.reply_times.append(took)
@@ -364,6 +400,8 @@ class Bus:
     def _write(self, data: bytes, line: Line) -> None:
         self.trace.add("sent", data, str(line))
         self._handed_over = True
+        if self._unheard_since is None:
+            self._unheard_since = time.monotonic()
         self._port.write(data)
 
     async def _search(self, request: Question, line: Line, start: float) -> Search:
@@ -418,11 +456,18 @@ class Bus:
     def _stray(self, data: bytes) -> list[Found]:
         self.trace.add("stray", data, str(self._port.line))
         found = self.watch.feed(data)
+        if found:
+            self._heard_something()
         for item in found:
             frame = item.frame
             if isinstance(frame, Reply) and self.watch.was_asked(frame):
                 self.counters.late += 1
                 self.counters_of(frame.address).late += 1
+                if self._doubtful(frame) and not self.watch.silent:
+                    # Behind a network it was the one answer that was still to come.
+                    if self._remote:
+                        del self._owed[frame.shape]
+                    continue
             if self.on_heard:
                 self.on_heard(frame)
         return found
@@ -434,7 +479,7 @@ class Bus:
         found = self._skip(request, received)
         address = str(request.address)
         if search.near:
-            del self._owed[request.shape]
+            self._owed.pop(request.shape, None)
         if not received.replace(request.encoded, b"", 1):
             self._count(request, "timeouts")
             return NoAnswer(f"battery {address} did not answer", address=address)

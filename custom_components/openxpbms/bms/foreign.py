@@ -2,7 +2,8 @@
 
 Two masters on one RS485 bus garble each other's frames, so the one who can tell falls
 silent. A frame is foreign when it is a request that is not the echo of ours, or, for
-the second time, a reply to something that was not asked for 5 s.
+the second time, a reply to something that was not asked for 5 s, or behind a network
+for 60 s.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import time
 from .frame import Found, Frame, Question, Refusal, Reply, find_frames
 
 ASKED_FOR = 5.0
+# A network may hold an answer back until the next round.
+ASKED_FOR_REMOTE = 60.0
 SILENCE = 60.0
 DAY = 86400.0
 EPISODES = 3
@@ -26,10 +29,18 @@ class ForeignWatch:
     """Judges the frames that no exchange was waiting for."""
 
     def __init__(
-        self, terminator: bytes, clock: Callable[[], float] = time.monotonic
+        self,
+        terminator: bytes,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        asked_for: float = ASKED_FOR,
     ) -> None:
-        """Watch for frames that end in `terminator`."""
+        """Watch for frames that end in `terminator`.
+
+        What was asked within `asked_for` s may still be answered.
+        """
         self._terminator = terminator
+        self._asked_for = asked_for
         self._clock = clock
         self._buffer = bytearray()
         self._asked: dict[tuple[int, int, int], float] = {}
@@ -71,7 +82,7 @@ class ForeignWatch:
             whose = frame.address, frame.function
             shapes = [shape for shape in self._asked if shape[:2] == whose]
         now = self._clock()
-        return any(now - self._asked.get(s, -inf) <= ASKED_FOR for s in shapes)
+        return any(now - self._asked.get(s, -inf) <= self._asked_for for s in shapes)
 
     def _judge(self, frame: Frame) -> None:
         self.frames += 1

@@ -30,9 +30,13 @@ DEMO_SCHEME = "openxpbms-demo"
 # Bridges that pass bytes only: serialx takes a change of speed and does nothing.
 FIXED_SPEED_SCHEMES = frozenset({"socket", "tcp"})
 REMOTE_SCHEMES = FIXED_SPEED_SCHEMES | {"rfc2217", "esphome", "esphome-hass"}
+# How long a port may take to open; an ESPHome device first tells what it has.
 OPEN_TIMEOUT = 15.0
+CONNECT_TIMEOUT = 5.0
 # How long an open port may take over a change of settings or the end of a flush.
 ANSWER_TIMEOUT = 5.0
+# How long one may take to close, before nobody waits for it any more.
+CLOSE_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +121,14 @@ class Port:
         await self.close()
         try:
             path = await self._path()
-            async with asyncio.timeout(OPEN_TIMEOUT):
-                transport, _ = await serialx.create_serial_connection(
+            connects = _scheme(self.url) in FIXED_SPEED_SCHEMES | {"rfc2217"}
+            async with asyncio.timeout(CONNECT_TIMEOUT if connects else OPEN_TIMEOUT):
+                self._transport, _ = await serialx.create_serial_connection(
                     asyncio.get_running_loop(),
                     lambda: _Protocol(self._received, self._on_lost),
                     path,
                     baudrate=line.baudrate,
                 )
-            self._transport = transport
             await self.apply(line)
         except BaseException as err:
             await self.close()
@@ -147,8 +151,15 @@ class Port:
         demo, self._demo = self._demo, None
         self.line = self._lost = None
         if transport is not None:
-            transport.close()
-            await transport.wait_closed()
+            # A server that is gone would never confirm what an orderly end waits for.
+            if is_remote(self.url):
+                transport.abort()
+            else:
+                transport.close()
+            closing = asyncio.ensure_future(transport.wait_closed())
+            await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
+            if not closing.done():
+                transport.abort()
         if demo is not None:
             await demo.stop()
 
@@ -217,7 +228,7 @@ class Port:
         return self._gone(err)
 
     def _gone(self, err: Exception | None) -> PortGone:
-        cause = f" ({err})" if err else ""
+        cause = f" ({err})" if err and str(err) else ""
         return PortGone(f"{shown(self.url)} has gone{cause}", port=shown(self.url))
 
     def _error(self, err: Exception) -> BusError:
@@ -234,7 +245,8 @@ class Port:
         if is_remote(self.url) and not isinstance(
             err, (ValueError, serialx.SerialException)
         ):
-            return PortUnreachable(f"{port} does not answer: {err}", port=port)
+            cause = f": {err}" if str(err) else ""
+            return PortUnreachable(f"{port} does not answer{cause}", port=port)
         cause = str(err) or type(err).__name__
         return PortUnusable(
             f"{port} cannot be used as a serial port: {cause}", port=port, cause=cause

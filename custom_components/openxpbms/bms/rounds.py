@@ -93,6 +93,7 @@ class Rounds:
         self._woken_at = 0.0
         self._woken_now = False  # in this round, for a silent battery
         self._interrupted = False
+        self._opened_at: float | None = None
 
     @property
     def bus(self) -> Bus:
@@ -110,7 +111,7 @@ class Rounds:
         self._woken_now = False
         try:
             await self.family.open()
-            if self._interrupted:
+            if self._interrupted or self.bus.opened_at != self._opened_at:
                 self._begin_anew()
             await self._wake_all()
             awake = [battery for battery in self.batteries if not battery.silent]
@@ -153,6 +154,7 @@ class Rounds:
     def _begin_anew(self) -> None:
         """After the whole bus was away nobody's silence means anything."""
         self._interrupted = False
+        self._opened_at = self.bus.opened_at
         for battery in self.batteries:
             battery.silent_since = None
             battery.tries = 0
