@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from homeassistant.const import CONF_DEVICE
 
+from .batteries import identities, keys
 from .bms.disguise import Disguise
 from .bms.port import shown
 from .const import (
     CONF_BATTERIES,
     CONF_CONNECTIONS,
+    CONF_FAMILY,
     CONF_OUTPUTS,
     CONF_STRINGS,
     DOMAIN,
@@ -20,10 +22,12 @@ from .const import (
 from .guard_entity import told
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from homeassistant.core import HomeAssistant
     from homeassistant.helpers.device_registry import DeviceEntry
 
-    from .bms.reading import Reading
+    from .bms.reading import Identity, Reading
     from .bms.rounds import Battery
     from .coordinator import OpenXPBMSConfigEntry, OpenXPBMSCoordinator
 
@@ -31,7 +35,12 @@ if TYPE_CHECKING:
 async def async_get_config_entry_diagnostics(
     hass: HomeAssistant, entry: OpenXPBMSConfigEntry
 ) -> dict[str, Any]:
-    """Return settings, batteries, counters and the last frames of a bus."""
+    """Return settings, batteries, counters and the last frames of a bus.
+
+    Of one that is not loaded, what is kept of it.
+    """
+    if not hasattr(entry, "runtime_data"):
+        return _kept(entry, keys(entry).values())
     coordinator = entry.runtime_data
     return {
         **_bus(coordinator),
@@ -43,6 +52,8 @@ async def async_get_device_diagnostics(
     hass: HomeAssistant, entry: OpenXPBMSConfigEntry, device: DeviceEntry
 ) -> dict[str, Any]:
     """Return the same for one battery; the frames are the whole bus's."""
+    if not hasattr(entry, "runtime_data"):
+        return _kept(entry, {key for _, key in device.identifiers})
     coordinator = entry.runtime_data
     return {
         **_bus(coordinator),
@@ -54,15 +65,33 @@ async def async_get_device_diagnostics(
     }
 
 
+def _kept(entry: OpenXPBMSConfigEntry, wanted: Container[str]) -> dict[str, Any]:
+    lasting = keys(entry)
+    return {
+        **_entry(entry),
+        "batteries": [
+            {"identity": _identity(entry, identity)}
+            for identity in identities(entry.data)
+            if lasting[identity.address] in wanted
+        ],
+    }
+
+
+def _entry(entry: OpenXPBMSConfigEntry) -> dict[str, Any]:
+    data = {name: entry.data[name] for name in entry.data if name != CONF_BATTERIES}
+    return {
+        "entry": {**data, CONF_DEVICE: shown(entry.data[CONF_DEVICE])},
+        "options": _options(entry),
+    }
+
+
 def _bus(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
     entry, bus = coordinator.config_entry, coordinator.bus
     disguise = Disguise(entry.entry_id, coordinator.family_name)
-    identities = [battery.identity for battery in coordinator]
-    data = {name: entry.data[name] for name in entry.data if name != CONF_BATTERIES}
+    known = [battery.identity for battery in coordinator]
     error = coordinator.last_exception
     return {
-        "entry": {**data, CONF_DEVICE: shown(entry.data[CONF_DEVICE])},
-        "options": _options(coordinator),
+        **_entry(entry),
         "protection": _protection(coordinator),
         "writes": _writes(coordinator),
         "timing": asdict(bus.timing),
@@ -84,15 +113,15 @@ def _bus(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
                 "line": frame.line,
                 "data": frame.data.hex(" "),
             }
-            for frame in disguise.frames(bus.trace, identities)
+            for frame in disguise.frames(bus.trace, known)
         ],
     }
 
 
-def _options(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
+def _options(entry: OpenXPBMSConfigEntry) -> dict[str, Any]:
     """Return the options; keys of batteries may be serial numbers."""
-    options = dict(coordinator.config_entry.options)
-    addresses = {key: str(address) for address, key in coordinator.keys.items()}
+    options = dict(entry.options)
+    addresses = {key: str(address) for address, key in keys(entry).items()}
     outputs = dict(options.get(CONF_OUTPUTS, {}))
     for name in (CONF_CONNECTIONS, CONF_STRINGS):
         if name in outputs:
@@ -153,16 +182,18 @@ def _writes(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
     }
 
 
-def _battery(coordinator: OpenXPBMSCoordinator, battery: Battery) -> dict[str, Any]:
-    disguise = Disguise(coordinator.config_entry.entry_id, coordinator.family_name)
-    identity = battery.identity
-    serial = disguise.serial(identity)
+def _identity(entry: OpenXPBMSConfigEntry, identity: Identity) -> dict[str, Any]:
     return {
-        "identity": {
-            **asdict(identity),
-            "serial": serial,
-            "key": None if identity.key is None else "kept",
-        },
+        **asdict(identity),
+        "serial": Disguise(entry.entry_id, entry.data[CONF_FAMILY]).serial(identity),
+        "key": None if identity.key is None else "kept",
+    }
+
+
+def _battery(coordinator: OpenXPBMSCoordinator, battery: Battery) -> dict[str, Any]:
+    identity = battery.identity
+    return {
+        "identity": _identity(coordinator.config_entry, identity),
         "reading": None if battery.reading is None else _reading(battery.reading),
         "history": asdict(battery.history),
         "settings": asdict(battery.settings),
