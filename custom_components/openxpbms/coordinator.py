@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import CONF_DEVICE
@@ -17,7 +18,7 @@ from .batteries import identities, keys, stored
 from .bms.current_sign import GAP, SignWatch
 from .bms.errors import BusError, ForeignMaster
 from .bms.listening import Listening
-from .bms.rounds import Battery, Rounds
+from .bms.rounds import Battery, OnReading, Rounds
 from .const import (
     CONF_BATTERIES,
     CONF_BOARD,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant
 
     from .bms.family import Family
+    from .bms.reading import Reading
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -90,6 +92,12 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
                 divisor=current_divisor(options),
             )
             self.rounds.on_new = self._appeared
+        self.rounds.on_reading = self._heard
+        # Told of every reading and part before anything is shown.
+        self.on_reading: OnReading | None = None
+        self.reachable = True
+        self._listening: dict[int, list[Callable[[], None]]] = {}
+        self._shown: dict[int, tuple[object, ...]] = {}
         self.keys = keys(entry)
         self.guard = Guard(hass, entry, self)
         self.whole = WholeBank(entry, self)
@@ -129,11 +137,69 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
         for add in self._followers:
             add(battery)
 
+    @callback
+    def async_add_listener(
+        self, update_callback: Callable[[], None], context: Any = None
+    ) -> Callable[[], None]:
+        """Listen to one battery where `context` is one, else to the ends of rounds."""
+        if not isinstance(context, Battery):
+            return super().async_add_listener(update_callback, context)
+        listeners = self._listening.setdefault(context.identity.address, [])
+        listeners.append(update_callback)
+        return lambda: listeners.remove(update_callback)
+
+    def _heard(
+        self, battery: Battery, reading: Reading, at: float, *, part: bool
+    ) -> None:
+        """Let protection judge, then show what is whole.
+
+        That is written while the next question is on the wire, battery by battery:
+        all in one go they would hold the loop. A bank that is listened to talks several
+        times a second and is shown once in a round.
+        """
+        if self.on_reading:
+            self.on_reading(battery, reading, at, part=part)
+        if self.asks and not part:
+            self.reachable = True
+            self.hass.loop.call_soon(self._show, battery)
+
+    @callback
+    def _show(self, battery: Battery) -> None:
+        """Tell the entities of a battery to show what is known of it."""
+        self._shown[battery.identity.address] = self._known(battery)
+        for told in list(self._listening.get(battery.identity.address, ())):
+            try:
+                told()
+            except Exception:
+                _LOGGER.exception("%s: an entity cannot be shown", self.name)
+
+    def _known(self, battery: Battery) -> tuple[object, ...]:
+        """Return what tells whether there is anything new to show."""
+        slow = battery.history, battery.settings
+        return battery.read_at, battery.error, *slow, self.reachable
+
+    async def _show_rest(self) -> None:
+        """Show what changed otherwise than by a reading; others get a turn between."""
+        for battery in self:
+            if self._shown.get(battery.identity.address) != self._known(battery):
+                self._show(battery)
+                await asyncio.sleep(0)
+
     def key_of(self, battery: Battery) -> str:
         """Return the lasting key of a battery."""
         return self.keys[battery.identity.address]
 
     async def _async_update_data(self) -> None:
+        try:
+            await self._round()
+            self.reachable = True
+        except Exception:
+            self.reachable = False
+            await self._show_rest()
+            raise
+        await self._show_rest()
+
+    async def _round(self) -> None:
         start = time.monotonic()
         try:
             await self.rounds.round()

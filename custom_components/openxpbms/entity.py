@@ -33,7 +33,7 @@ class BatteryEntity(CoordinatorEntity[OpenXPBMSCoordinator]):
         description: EntityDescription,
     ) -> None:
         """Name the entity by the battery's lasting key."""
-        super().__init__(coordinator)
+        super().__init__(coordinator, context=battery)
         self.entity_description = description
         self.battery = battery
         key = coordinator.key_of(battery)
@@ -45,13 +45,23 @@ class BatteryEntity(CoordinatorEntity[OpenXPBMSCoordinator]):
     def _state(self) -> tuple[Any, ...]:
         """Return all that makes the state, to see whether it changed."""
 
+    @property
+    def available(self) -> bool:
+        """Whether the last round ended as rounds do."""
+        return self.coordinator.reachable
+
+    def _take(self) -> None:
+        """Take in what the battery tells now, where that is not simply shown."""
+
     async def async_added_to_hass(self) -> None:
         """Remember the state that is written now."""
         await super().async_added_to_hass()
+        self._take()
         self._written = self._state()
 
     @callback
     def _handle_coordinator_update(self) -> None:
+        self._take()
         state = self._state()
         if state != self._written:
             self._written = state

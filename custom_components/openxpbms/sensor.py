@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from homeassistant.components.sensor import (
@@ -30,7 +33,21 @@ from .bank_sensor import bank_sensors
 from .bms.parameters import PARAMETERS
 from .bms.reading import State
 from .const import FAMILY_SEPLOS, FAMILY_VALENCE
+from .dead_band import DeadBand
 from .entity import BatteryEntity
+from .possible import (
+    AMPERES,
+    CELL_TEMPERATURES,
+    CELL_VOLTS,
+    CELLS,
+    CURRENT,
+    DEGREES,
+    PERCENT,
+    SOC,
+    VOLTAGE,
+    Possible,
+    Span,
+)
 
 if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant
@@ -48,12 +65,32 @@ type Value = float | int | str | datetime | None
 
 AMPERE_HOURS = "Ah"
 
+# How far values flicker without a meaning (docs/figures.md). Cells are not among them:
+# every millivolt of one counts.
+AMPERES_OF_NOISE = 0.2
+KELVINS_OF_NOISE = 0.1
+VOLTS_OF_NOISE = 0.001
+AMPERE_HOURS_OF_NOISE = 0.1
+# Between two cells, each of which flickers.
+VOLTS_OF_TWO = 2 * VOLTS_OF_NOISE
+
+
+def _difference(reading: Reading, shown: Any, value: Any) -> float:
+    return float(value - shown)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingDescription(SensorEntityDescription):
-    """A value of the last round."""
+    """A value of the last round.
+
+    Nothing is shown unless all of `possible` is. What is nearer than `dead_band` to
+    what is shown is noise at first; `apart` tells how far a value is from that.
+    """
 
     value: Callable[[Reading], Value]
+    possible: tuple[Possible, ...] = ()
+    dead_band: float | None = None
+    apart: Callable[[Reading, Any, Any], float] = _difference
     cell: int | None = None
     signed_by_current: bool = False
 
@@ -62,7 +99,8 @@ class ReadingDescription(SensorEntityDescription):
 class HistoryDescription(SensorEntityDescription):
     """A value that the battery keeps of its life."""
 
-    value: Callable[[History], Value]
+    value: Callable[[History], float | None]
+    span: Span | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +114,8 @@ class SettingDescription(SensorEntityDescription):
 class LinkDescription(SensorEntityDescription):
     """How well the battery answers."""
 
-    value: Callable[[Counters], Value]
+    value: Callable[[Counters], float | None]
+    dead_band: float
 
 
 def _measured(
@@ -113,26 +152,78 @@ def _voltage(
 
 
 def _temperature(
-    key: str, value: Callable[[Reading], Value], **more: Any
+    key: str, value: Callable[[Reading], float | None], **more: Any
 ) -> ReadingDescription:
+    possible = Possible(DEGREES, lambda reading: (value(reading),))
     return _measured(
         key,
         value,
         SensorDeviceClass.TEMPERATURE,
         UnitOfTemperature.CELSIUS,
         1,
+        **{"possible": (possible,), "dead_band": KELVINS_OF_NOISE} | more,
+    )
+
+
+def _current(
+    key: str, value: Callable[[Reading], float | None], precision: int, **more: Any
+) -> ReadingDescription:
+    return _measured(
+        key,
+        value,
+        SensorDeviceClass.CURRENT,
+        UnitOfElectricCurrent.AMPERE,
+        precision,
+        possible=(Possible(AMPERES, lambda reading: (value(reading),)),),
         **more,
     )
 
 
+def _cells_apart(reading: Reading, shown: int, value: int) -> float:
+    """Return how far the cell shown as an extreme is from the one that is it now, V."""
+    volts = reading.cell_voltages or ()
+    return abs(volts[value - 1] - volts[shown - 1]) if shown <= len(volts) else inf
+
+
+def _volts_apart(reading: Reading, shown: float, value: float) -> float:
+    """Return the difference for each cell, V."""
+    return (value - shown) / len(reading.cell_voltages or (0,))
+
+
+def _watts_apart(reading: Reading, shown: float, value: float) -> float:
+    """Return the difference as a current at this voltage, A."""
+    return (value - shown) / max(reading.voltage or 0.0, 1.0)
+
+
+def _extreme_cell(
+    key: str, value: Callable[[Reading], int | None]
+) -> ReadingDescription:
+    return _measured(
+        key,
+        value,
+        None,
+        None,
+        0,
+        possible=(CELLS,),
+        dead_band=VOLTS_OF_TWO,
+        apart=_cells_apart,
+    )
+
+
 READINGS = (
-    _voltage("voltage", lambda r: r.voltage, 2),
-    _measured(
+    _voltage(
+        "voltage",
+        lambda r: r.voltage,
+        2,
+        possible=(VOLTAGE,),
+        dead_band=VOLTS_OF_NOISE,
+        apart=_volts_apart,
+    ),
+    _current(
         "current",
         lambda r: r.current,
-        SensorDeviceClass.CURRENT,
-        UnitOfElectricCurrent.AMPERE,
         2,
+        dead_band=AMPERES_OF_NOISE,
         signed_by_current=True,
     ),
     _measured(
@@ -141,6 +232,9 @@ READINGS = (
         SensorDeviceClass.POWER,
         UnitOfPower.WATT,
         1,
+        possible=(VOLTAGE, CURRENT),
+        dead_band=AMPERES_OF_NOISE,
+        apart=_watts_apart,
         signed_by_current=True,
     ),
     _measured(
@@ -149,20 +243,43 @@ READINGS = (
         SensorDeviceClass.BATTERY,
         UnitOfRatio.PERCENTAGE,
         1,
+        possible=(SOC,),
     ),
-    _voltage("lowest_cell_voltage", lambda r: r.lowest_cell_voltage),
-    _voltage("highest_cell_voltage", lambda r: r.highest_cell_voltage),
-    _voltage("mean_cell_voltage", lambda r: r.mean_cell_voltage),
-    _voltage("cell_delta", lambda r: r.cell_delta),
-    _measured("lowest_cell", lambda r: r.lowest_cell, None, None, 0),
-    _measured("highest_cell", lambda r: r.highest_cell, None, None, 0),
-    _temperature("lowest_cell_temperature", lambda r: r.lowest_cell_temperature),
-    _temperature("highest_cell_temperature", lambda r: r.highest_cell_temperature),
+    _voltage("lowest_cell_voltage", lambda r: r.lowest_cell_voltage, possible=(CELLS,)),
+    _voltage(
+        "highest_cell_voltage", lambda r: r.highest_cell_voltage, possible=(CELLS,)
+    ),
+    _voltage(
+        "mean_cell_voltage",
+        lambda r: r.mean_cell_voltage,
+        possible=(CELLS,),
+        dead_band=VOLTS_OF_NOISE,
+    ),
+    _voltage(
+        "cell_delta", lambda r: r.cell_delta, possible=(CELLS,), dead_band=VOLTS_OF_TWO
+    ),
+    _extreme_cell("lowest_cell", lambda r: r.lowest_cell),
+    _extreme_cell("highest_cell", lambda r: r.highest_cell),
+    _temperature(
+        "lowest_cell_temperature",
+        lambda r: r.lowest_cell_temperature,
+        possible=(CELL_TEMPERATURES,),
+    ),
+    _temperature(
+        "highest_cell_temperature",
+        lambda r: r.highest_cell_temperature,
+        possible=(CELL_TEMPERATURES,),
+    ),
 )
 READINGS_VALENCE = (_temperature("pcb_temperature", lambda r: r.pcb_temperature),)
 READINGS_SEPLOS = (
     _measured(
-        "remaining_capacity", lambda r: r.remaining_capacity, None, AMPERE_HOURS, 2
+        "remaining_capacity",
+        lambda r: r.remaining_capacity,
+        None,
+        AMPERE_HOURS,
+        2,
+        dead_band=AMPERE_HOURS_OF_NOISE,
     ),
     _measured("full_capacity", lambda r: r.full_capacity, None, AMPERE_HOURS, 2),
     _measured(
@@ -179,6 +296,7 @@ READINGS_SEPLOS = (
         None,
         UnitOfRatio.PERCENTAGE,
         1,
+        possible=(Possible(PERCENT, lambda r: (r.soh,)),),
         entity_category=EntityCategory.DIAGNOSTIC,
     ),
     _measured(
@@ -190,20 +308,8 @@ READINGS_SEPLOS = (
         state_class=SensorStateClass.TOTAL_INCREASING,
         entity_category=EntityCategory.DIAGNOSTIC,
     ),
-    _measured(
-        "allowed_charge_current",
-        lambda r: r.allowed_charge_current,
-        SensorDeviceClass.CURRENT,
-        UnitOfElectricCurrent.AMPERE,
-        0,
-    ),
-    _measured(
-        "allowed_discharge_current",
-        lambda r: r.allowed_discharge_current,
-        SensorDeviceClass.CURRENT,
-        UnitOfElectricCurrent.AMPERE,
-        0,
-    ),
+    _current("allowed_charge_current", lambda r: r.allowed_charge_current, 0),
+    _current("allowed_discharge_current", lambda r: r.allowed_discharge_current, 0),
     _temperature("mosfet_temperature", lambda r: r.mosfet_temperature),
     _temperature("ambient_temperature", lambda r: r.ambient_temperature),
 )
@@ -216,14 +322,16 @@ OPERATING_STATE = ReadingDescription(
 )
 
 
-def _cell(values: tuple[float | None, ...] | None, cell: int) -> Value:
+def _cell(values: tuple[float | None, ...] | None, cell: int) -> float | None:
     return values[cell - 1] if values and cell <= len(values) else None
 
 
 def _cell_voltage(cell: int) -> ReadingDescription:
+    possible = Possible(CELL_VOLTS, lambda r: (_cell(r.cell_voltages, cell),))
     return _voltage(
         f"cell_{cell}_voltage",
         lambda r: _cell(r.cell_voltages, cell),
+        possible=(possible,),
         translation_key="cell_voltage",
         cell=cell,
         entity_category=EntityCategory.DIAGNOSTIC,
@@ -246,12 +354,14 @@ def _remembered(
     unit: str | None = None,
     state_class: SensorStateClass | None = SensorStateClass.TOTAL_INCREASING,
     name: str | None = None,
+    span: Span | None = None,
 ) -> HistoryDescription:
     field = name or key
     return HistoryDescription(
         key=key,
         translation_key=key,
         value=lambda history: getattr(history, field),
+        span=span,
         device_class=device_class,
         native_unit_of_measurement=unit,
         state_class=state_class,
@@ -260,29 +370,16 @@ def _remembered(
     )
 
 
+_OF_TEMPERATURE = SensorDeviceClass.TEMPERATURE, UnitOfTemperature.CELSIUS, DEGREES
+_OF_CELL = SensorDeviceClass.VOLTAGE, UnitOfElectricPotential.VOLT, CELL_VOLTS
+_OF_CURRENT = SensorDeviceClass.CURRENT, UnitOfElectricCurrent.AMPERE, AMPERES
 _EXTREMES = (
-    ("highest_temperature", SensorDeviceClass.TEMPERATURE, UnitOfTemperature.CELSIUS),
-    ("lowest_temperature", SensorDeviceClass.TEMPERATURE, UnitOfTemperature.CELSIUS),
-    (
-        "highest_cell_voltage",
-        SensorDeviceClass.VOLTAGE,
-        UnitOfElectricPotential.VOLT,
-    ),
-    (
-        "lowest_cell_voltage",
-        SensorDeviceClass.VOLTAGE,
-        UnitOfElectricPotential.VOLT,
-    ),
-    (
-        "highest_charge_current",
-        SensorDeviceClass.CURRENT,
-        UnitOfElectricCurrent.AMPERE,
-    ),
-    (
-        "highest_discharge_current",
-        SensorDeviceClass.CURRENT,
-        UnitOfElectricCurrent.AMPERE,
-    ),
+    ("highest_temperature", *_OF_TEMPERATURE),
+    ("lowest_temperature", *_OF_TEMPERATURE),
+    ("highest_cell_voltage", *_OF_CELL),
+    ("lowest_cell_voltage", *_OF_CELL),
+    ("highest_charge_current", *_OF_CURRENT),
+    ("highest_discharge_current", *_OF_CURRENT),
 )
 _DURATIONS = (
     "over_voltage_time",
@@ -305,8 +402,8 @@ _COUNTS = (
 HISTORY = (
     _remembered("cycles"),
     *(
-        _remembered(f"lifetime_{name}", device_class, unit, None, name)
-        for name, device_class, unit in _EXTREMES
+        _remembered(f"lifetime_{name}", device_class, unit, None, name, span)
+        for name, device_class, unit, span in _EXTREMES
     ),
 )
 HISTORY_REVISION_2 = (
@@ -393,6 +490,7 @@ LINK = (
     LinkDescription(
         key="link_quality",
         translation_key="link_quality",
+        dead_band=1,
         value=lambda counters: counters.quality,
         native_unit_of_measurement=UnitOfRatio.PERCENTAGE,
         suggested_display_precision=0,
@@ -403,6 +501,7 @@ LINK = (
     LinkDescription(
         key="reply_time",
         translation_key="reply_time",
+        dead_band=1,
         value=lambda counters: (
             None
             if counters.median_reply_time is None
@@ -436,7 +535,7 @@ async def async_setup_entry(
 
 def _sensors(
     coordinator: OpenXPBMSCoordinator, battery: Battery
-) -> Iterator[BatterySensor]:
+) -> Iterator[SensorEntity]:
     if coordinator.family_name == FAMILY_SEPLOS:
         yield from _seplos(coordinator, battery)
     else:
@@ -480,6 +579,13 @@ def _cells(cells: int, *, sensors: int) -> Iterator[ReadingDescription]:
 class BatterySensor(BatteryEntity, SensorEntity):
     """A sensor of a battery."""
 
+    @abstractmethod
+    def _told(self) -> Value:
+        """Return what is told now."""
+
+    def _take(self) -> None:
+        self._attr_native_value = self._told()
+
     def _state(self) -> tuple[Any, ...]:
         return self.available, self.native_value, self.extra_state_attributes
 
@@ -503,18 +609,30 @@ class ReadingSensor(BatterySensor):
             self._attr_extra_state_attributes = {
                 "direction_confirmed": coordinator.current_confirmed
             }
+        self._band: DeadBand[Any] | None = None
+        if description.dead_band is not None:
+            self._band = DeadBand(description.dead_band)
 
     @property
     def available(self) -> bool:
         """Whether this battery answered in the last round."""
         return super().available and self.battery.reading is not None
 
-    @property
-    def native_value(self) -> Value:
-        """The value of the last round."""
-        if self.battery.reading is None:
+    def _told(self) -> Value:
+        """Return the value of the last round, None where it cannot be."""
+        reading, described = self.battery.reading, self.entity_description
+        if reading is None or not all(p.holds(reading) for p in described.possible):
             return None
-        return self.entity_description.value(self.battery.reading)
+        return described.value(reading)
+
+    def _take(self) -> None:
+        value, reading, band = self._told(), self.battery.reading, self._band
+        if band is not None:
+            apart = 0.0
+            if reading and value is not None and band.shown is not None:
+                apart = self.entity_description.apart(reading, band.shown, value)
+            value = band.show(value, apart, monotonic())
+        self._attr_native_value = value
 
 
 class StateSensor(ReadingSensor):
@@ -544,7 +662,7 @@ class SlowSensor(BatterySensor):
         return (
             super().available
             and self.battery.reading is not None
-            and self.native_value is not None
+            and self._told() is not None
         )
 
     async def async_update(self) -> None:
@@ -558,10 +676,13 @@ class HistorySensor(SlowSensor):
 
     entity_description: HistoryDescription
 
-    @property
-    def native_value(self) -> Value:
-        """The value as last told."""
+    def _told(self) -> float | None:
         return self.entity_description.value(self.battery.history)
+
+    def _take(self) -> None:
+        told, span = self._told(), self.entity_description.span
+        possible = span is None or span.has(told)
+        self._attr_native_value = told if possible else None
 
 
 class SettingSensor(SlowSensor):
@@ -569,9 +690,7 @@ class SettingSensor(SlowSensor):
 
     entity_description: SettingDescription
 
-    @property
-    def native_value(self) -> Value:
-        """The value as last told."""
+    def _told(self) -> Value:
         return self.entity_description.value(self.battery.settings)
 
 
@@ -591,13 +710,26 @@ class LinkSensor(BatterySensor):
 
     entity_description: LinkDescription
 
+    def __init__(
+        self,
+        coordinator: OpenXPBMSCoordinator,
+        battery: Battery,
+        description: LinkDescription,
+    ) -> None:
+        """Show nothing yet."""
+        super().__init__(coordinator, battery, description)
+        self._band = DeadBand[float](description.dead_band)
+
     @property
     def available(self) -> bool:
         """As long as the entry is loaded."""
         return True
 
-    @property
-    def native_value(self) -> Value:
-        """The figure over the last exchanges."""
+    def _told(self) -> float | None:
         address = self.battery.identity.address
         return self.entity_description.value(self.coordinator.bus.counters_of(address))
+
+    def _take(self) -> None:
+        value = self._told()
+        apart = (value or 0.0) - (self._band.shown or 0.0)
+        self._attr_native_value = self._band.show(value, apart, monotonic())

@@ -252,7 +252,7 @@ async def test_states_are_written_only_when_they_change(
     with patch("homeassistant.helpers.entity.Entity._async_write_ha_state") as write:
         await coordinator.async_refresh()
         assert write.call_count == 0
-        one.cell_temperatures[1] = 20.01
+        one.cell_voltages[0] = 3.280
         await coordinator.async_refresh()
         assert write.call_count == 1
 
@@ -348,8 +348,9 @@ async def test_what_only_valence_has_is_there(
     protection = {each.key for each in (*FOUND, *SUMS)}
     protection |= {"protection_event", "reset_protection", "connection"}
     assert keys > protection
-    # 13 of the battery, 4 cells twice, 22 slow ones, 2 of the link, 3 binary ones
-    assert len(keys - protection) == 48
+    # 13 of the battery, 4 cells twice, 22 slow ones, 2 of the link, 3 binary ones,
+    # 3 of energy, 2 of the time left, 1 for the dashboard
+    assert len(keys - protection) == 54
 
 
 async def test_only_changes_reach_the_state_machine_in_a_quiet_round(
@@ -360,7 +361,7 @@ async def test_only_changes_reach_the_state_machine_in_a_quiet_round(
     entry = await make_entry(line.path, identity(one))
     seen: list[Event[EventStateChangedData]] = []
     hass.bus.async_listen("state_changed", seen.append)
-    one.current = -0.6
+    one.current = -1.0
     await entry.runtime_data.async_refresh()
     await hass.async_block_till_done()
     assert {event.data["entity_id"] for event in seen} == {
