@@ -18,6 +18,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+import pytest
 
 # Inputs for each parser, 0 for an ordinary run.
 WANTED = int(os.environ.get("OPENXPBMS_FUZZ", "0"))
@@ -104,11 +105,8 @@ def at_once[T](coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("it waits")
 
 
-def table() -> str:
-    """Return what was done, as a table for people and for Markdown."""
-    lines = ["| Parser | Inputs | Seconds | Findings |", "| --- | ---: | ---: | ---: |"]
-    lines += [
-        f"| {name} | {count:,} | {seconds[name]:.0f} | {findings[name]} |"
-        for name, count in sorted(inputs.items())
-    ]
-    return "\n".join(lines)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was done, where this module is a plugin of pytest (scripts/fuzz)."""
+    for name, count in sorted(inputs.items()):
+        row = f"| {name} | {count:,} | {seconds[name]:.0f} | {findings[name]} |"
+        terminalreporter.write_line(row)
