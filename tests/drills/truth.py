@@ -55,7 +55,7 @@ class Truth:
     def _change(self, step: int) -> None:
         one, number = self.battery, self.number
         one.cell_voltages[:] = [
-            (3200 + 7 * number + cell + 2 * (step % 10)) / 1000
+            (3200 + 7 * number + cell + 2 * (step % 60)) / 1000
             for cell in range(one.cells)
         ]
         one.cell_temperatures[:] = [
