@@ -122,11 +122,11 @@ class Guard:
         self.stopped = False
         self._file = KeptFile(hass, entry.entry_id, on_kept=self._on_kept)
         self._kept: KeptBus
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: dict[str | None, list[Callable[[], None]]] = {}
         self._waiting: dict[str, Waiting] = {}
         self._on_event: dict[str, list[Callable[[str, Finding], None]]] = {}
         self._told: dict[str, dict[Raised, Finding]] = {}
-        self._shown: Any = None
+        self._shown: tuple[Any, dict[str, Any]] = (None, {})
         self._saved: Any = None
         self._timer: CALLBACK_TYPE | None = None
         self._acting = self._again = False
@@ -145,7 +145,7 @@ class Guard:
             self._watch(battery)
         user = User(self.hands.relays, self.act, self._opened_by_hand)
         self.board.use(self.entry.entry_id, user)
-        self.coordinator.rounds.on_reading = self._heard
+        self.coordinator.on_reading = self._heard
         self.act()
 
     async def _load(self) -> KeptBus:
@@ -169,7 +169,7 @@ class Guard:
         if self.stopped:
             return
         self.stopped = True
-        self.coordinator.rounds.on_reading = None
+        self.coordinator.on_reading = None
         self._file.stop()
         self.board.rest(self.entry.entry_id)
         if self._timer:
@@ -489,10 +489,16 @@ class Guard:
         return found
 
     @callback
-    def async_add_listener(self, told: Callable[[], None]) -> Callable[[], None]:
-        """Call `told` whenever anything that is shown has changed."""
-        self._listeners.append(told)
-        return lambda: self._listeners.remove(told)
+    def async_add_listener(
+        self, told: Callable[[], None], key: str | None = None
+    ) -> Callable[[], None]:
+        """Call `told` whenever anything has changed that is shown.
+
+        Where the key of a battery is given, of that one or of the bus.
+        """
+        listeners = self._listeners.setdefault(key, [])
+        listeners.append(told)
+        return lambda: listeners.remove(told)
 
     @callback
     def async_on_event(
@@ -506,21 +512,24 @@ class Guard:
         """Save, and tell everybody, what is new."""
         self._save()
         self._tell_events()
-        shown = (
+        bus = (
             self.mode,
             self.storage,
             self._kept.charging,
             frozenset(self._kept.held),
             tuple(self._waiting.values()),
             self.plan.voting,
-            *(self._shown_of(watched) for watched in self.watched.values()),
         )
-        if shown == self._shown:
+        shown = {key: self._shown_of(each) for key, each in self.watched.items()}
+        before, self._shown = self._shown, (bus, shown)
+        if before == self._shown:
             return
-        self._shown = shown
         tell_issues(self)
-        for told in list(self._listeners):
-            told()
+        # All entities in one go would hold the loop.
+        changed = [k for k in shown if before[0] != bus or before[1].get(k) != shown[k]]
+        for key in (None, *changed):
+            for told in list(self._listeners.get(key, ())):
+                told()
 
     def _shown_of(self, watched: Watched) -> tuple[Any, ...]:
         decision = watched.decision

@@ -38,9 +38,11 @@ class GuardEntity(Entity):
         self.guard = coordinator.guard
         entry_id = coordinator.config_entry.entry_id
         if watched is None:
+            self._key = None
             self._attr_unique_id = f"{entry_id}_{description.key}"
             self._attr_device_info = DeviceInfo(identifiers={(DOMAIN, entry_id)})
         else:
+            self._key = watched.key
             self._attr_unique_id = f"{watched.key}_{description.key}"
             self._attr_device_info = battery_device(coordinator, watched.battery)
         self._written: Any = None
@@ -53,7 +55,7 @@ class GuardEntity(Entity):
         """Follow the guard."""
         await super().async_added_to_hass()
         self._written = self._state()
-        self.async_on_remove(self.guard.async_add_listener(self._changed))
+        self.async_on_remove(self.guard.async_add_listener(self._changed, self._key))
 
     @callback
     def _changed(self) -> None:

@@ -14,6 +14,7 @@ from custom_components.openxpbms.bms.frame import (
     crc16,
     find_frames,
     find_reply,
+    may_hold_reply,
     with_crc,
 )
 from custom_components.openxpbms.bms.valence import TERMINATOR, WAKE
@@ -405,3 +406,23 @@ def test_a_write_and_its_acknowledgement_are_told_apart(
     for cut in range(len(write)):
         for part in find_frames(write[:cut], terminator):
             assert not isinstance(part.frame, Write)
+
+
+@given(requests(), st.data())
+def test_a_search_is_worth_it_when_a_reply_could_be_whole(
+    request: Request, data: st.DataObject
+) -> None:
+    content = data.draw(
+        st.binary(min_size=request.byte_count, max_size=request.byte_count)
+    )
+    reply = request.head + content
+    reply += reference_crc(reply) + request.terminator
+    before = data.draw(st.binary(max_size=20))
+    for cut in range(len(before + reply) + 1):
+        buffer = (before + reply)[:cut]
+        if find_reply(buffer, request).reply:
+            assert may_hold_reply(buffer, request)
+    refusal = bytes((request.address, request.function | 0x80, 2))
+    refusal += reference_crc(refusal) + request.terminator
+    assert may_hold_reply(before + refusal, request)
+    assert not may_hold_reply(request.head, request)

@@ -36,6 +36,7 @@ from .frame import (
     Search,
     WriteRequest,
     find_reply,
+    may_hold_reply,
 )
 from .port import Line, Port, is_remote, shown
 
@@ -136,7 +137,7 @@ class Bus:
         self._last_byte = 0.0
         # Since when a frame should have come and has not.
         self._unheard_since: float | None = None
-        self._waiting = False
+        self._waiting: Question | None = None
         self._noisy = False
         self._listened = False
         self._closed = False
@@ -335,13 +336,13 @@ class Bus:
         self._count(request, "exchanges")
         self.watch.asked(request)
         self._buffer.clear()
-        self._waiting = True
+        self._waiting = request
         start = time.monotonic()
         try:
             self._write(request.encoded, line)
             search = await self._search(request, line, start)
         finally:
-            self._waiting = False
+            self._waiting = None
             # Until something proves the contrary the answer may still come.
             self.last_exchange = self._owed[request.shape] = time.monotonic()
         took = time.monotonic() - start
@@ -423,7 +424,9 @@ class Bus:
         self._last_byte = time.monotonic()
         if self._waiting:
             self._buffer += data[: MOST_BYTES - len(self._buffer)]
-            self._arrived.set()
+            # Nobody is woken for the first pieces. Nothing at all means a lost port.
+            if not data or may_hold_reply(self._buffer, self._waiting):
+                self._arrived.set()
         elif data:
             self._noisy = True
             self._stray(data)

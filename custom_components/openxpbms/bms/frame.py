@@ -219,6 +219,12 @@ def find_reply(buffer: bytes | bytearray, request: Question) -> Search:
     return _find_refusal(buffer, request, near=near)
 
 
+def may_hold_reply(buffer: bytes | bytearray, request: Question) -> bool:
+    """Whether `buffer` is worth a search: a reply comes in many pieces."""
+    refusal = bytes((request.address, request.function | REFUSED))
+    return len(buffer) >= request.reply_length or refusal in buffer
+
+
 def _find_refusal(
     buffer: bytes | bytearray, request: Question, *, near: bool
 ) -> Search:
