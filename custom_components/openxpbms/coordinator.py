@@ -228,7 +228,7 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
     def _log(self, battery: Battery) -> None:
         """Once when a battery falls silent, once when it is back."""
         address = battery.identity.address
-        if battery.reading is None and address not in self._told_silent:
+        if battery.error is not None and address not in self._told_silent:
             self._told_silent.add(address)
             _LOGGER.warning("%s: %s", self.name, battery.error)
         elif battery.reading is not None and address in self._told_silent:
