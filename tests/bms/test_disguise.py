@@ -237,8 +237,24 @@ def test_a_serial_number_across_two_pieces_is_disguised_too() -> None:
         traced(whole, "received"),
     ]
     hidden = DISGUISE.frames(pieces, [identity(1, SERIAL)])
-    assert [frame.direction for frame in hidden] == ["sent", "stray", "received"]
-    assert hidden[1].data == hidden[2].data != whole
+    assert [f.direction for f in hidden] == [f.direction for f in pieces]
+    assert [len(f.data) for f in hidden] == [len(f.data) for f in pieces]
+    assert b"".join(f.data for f in hidden[1:4]) == hidden[4].data != whole
+
+
+def test_a_serial_number_that_lost_a_byte_is_disguised_too() -> None:
+    words = bytes.fromhex("02AC01CD")
+    # What follows looks like the lost byte, and so does what stands before.
+    for lost in (summary(1, words)[:6], b"\x02" + words[1:]):
+        next_one = summary(0xCD, words)
+        heard = traced(lost + next_one + words[1:] + lost, "stray")
+        [hidden] = DISGUISE.frames([heard], [identity(1, SERIAL)])
+        assert words not in hidden.data
+        assert len(hidden.data) == len(heard.data)
+    [hidden] = DISGUISE.frames(
+        [traced(words[1:] + b"\xff", "stray")], [identity(1, SERIAL)]
+    )
+    assert words[1:] not in hidden.data
 
 
 def test_a_whole_session_replays() -> None:
@@ -450,9 +466,14 @@ def test_a_short_serial_number_spoils_no_frame() -> None:
 
 def test_a_serial_number_of_a_pack_across_two_pieces_is_hidden() -> None:
     whole = via("SP05B2311260063")
-    pieces = [traced(whole[:50], "stray"), traced(whole[50:], "stray")]
-    [hidden] = SEPLOS.frames(pieces, [])
-    assert texts_in(hidden.data)["serial"] == hidden_name("SP05B2311260063")
+    pieces = [
+        TracedFrame(time, "stray", part, "19200 8N1")
+        for time, part in ((1.5, whole[:50]), (1.75, whole[50:]))
+    ]
+    hidden = SEPLOS.frames(pieces, [])
+    assert [frame.time for frame in hidden] == [1.5, 1.75]
+    data = b"".join(frame.data for frame in hidden)
+    assert texts_in(data)["serial"] == hidden_name("SP05B2311260063")
 
 
 def test_what_was_sent_to_packs_stays_as_it_was() -> None:

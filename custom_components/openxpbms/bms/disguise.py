@@ -48,10 +48,18 @@ class Disguise:
         known = tuple(batteries)
         return [
             frame
-            if frame.direction == "sent"
-            else replace(frame, data=b"".join(self._parts(frame.data, known)))
-            for frame in _joined(trace)
+            for run in _runs(trace)
+            for frame in (run if run[0].direction == "sent" else self._run(run, known))
         ]
+
+    def _run(
+        self, run: Sequence[TracedFrame], known: Sequence[Identity]
+    ) -> Iterator[TracedFrame]:
+        data = b"".join(self._parts(b"".join(frame.data for frame in run), known))
+        at = 0
+        for frame in run:
+            yield replace(frame, data=data[at : at + len(frame.data)])
+            at += len(frame.data)
 
     def _parts(self, data: bytes, known: Sequence[Identity]) -> Iterator[bytes]:
         at = 0
@@ -109,6 +117,16 @@ class _ValenceHider:
                 size = 2 if revision == 1 else self._BYTES
                 hidden = self._hidden(words, revision)
                 data = data.replace(words[:size], hidden[:size])
+                if size == self._BYTES:
+                    data = self._cut(data, words, hidden)
+        return data
+
+    def _cut(self, data: bytes, words: bytes, hidden: bytes) -> bytes:
+        """Hide words of which a byte was lost at one end of what is no frame."""
+        if data.endswith(words[:-1]):
+            data = data[: 1 - len(words)] + hidden[:-1]
+        if data.startswith(words[1:]):
+            data = hidden[1:] + data[len(words) - 1 :]
         return data
 
     def _hidden(self, words: bytes, revision: int) -> bytes:
@@ -231,15 +249,13 @@ _HIDERS: dict[str, Callable[[bytes], _Hider]] = {
 }
 
 
-def _joined(trace: Iterable[TracedFrame]) -> Iterator[TracedFrame]:
-    """Join stray bytes that came piece by piece: a serial number may lie across."""
-    last: TracedFrame | None = None
+def _runs(trace: Iterable[TracedFrame]) -> Iterator[list[TracedFrame]]:
+    """Put stray bytes together that came in pieces: a serial number may lie across."""
+    run: list[TracedFrame] = []
     for frame in trace:
-        if last and last.direction == frame.direction == "stray":
-            last = replace(last, data=last.data + frame.data)
-            continue
-        if last:
-            yield last
-        last = frame
-    if last:
-        yield last
+        if run and not run[-1].direction == frame.direction == "stray":
+            yield run
+            run = []
+        run.append(frame)
+    if run:
+        yield run
