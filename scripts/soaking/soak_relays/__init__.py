@@ -1,0 +1,1 @@
+"""Switches that play relays, good ones and bad ones."""
