@@ -216,10 +216,23 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
             self._tell_foreign_master()
         else:
             self._forget_foreign_master()
+        self._check_over()
         for battery in self:
             self._log(battery)
             self._watch_sign(battery)
         self.whole.follow()
+
+    def _check_over(self) -> None:
+        """Keep a failure up until a battery is heard; a port alone tells nothing."""
+        last = self.last_exception
+        if self.last_update_success or not isinstance(last, UpdateFailed):
+            return
+        if [*self] and not any(battery.reading for battery in self):
+            raise UpdateFailed(
+                translation_domain=DOMAIN,
+                translation_key=last.translation_key,
+                translation_placeholders=last.translation_placeholders,
+            )
 
     def issue_id(self, kind: str) -> str:
         """Return the id of a repair issue of this entry."""

@@ -144,6 +144,8 @@ class SerialServer:
         self._speed = speed
         self._room = room
         self._server: asyncio.Server | None = None
+        # Sockets that fill the queue of a listener which nobody serves.
+        self._full: list[socket.socket] = []
         self._serial: _Serial | None = None
         self._clients: list[_Client] = []
         self._abandoned: list[_Client] = []
@@ -169,6 +171,7 @@ class SerialServer:
 
     async def start(self) -> None:
         """Listen, at the same TCP port as before."""
+        self._empty()
         self._server = await asyncio.get_running_loop().create_server(
             lambda: _Client(self), _HOST, self.port, reuse_address=True
         )
@@ -182,13 +185,31 @@ class SerialServer:
             # Not `wait_closed`, which waits for the clients.
             await asyncio.sleep(0)
 
+    async def go_dark(self) -> None:
+        """Answer no attempt to connect, as a machine that is off."""
+        await self.refuse()
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((_HOST, self.port))
+        listener.listen(0)
+        self._full.append(listener)
+        for _ in range(4):
+            client = socket.socket()
+            client.setblocking(False)
+            client.connect_ex((_HOST, self.port))
+            self._full.append(client)
+
+    def _empty(self) -> None:
+        for some in self._full:
+            some.close()
+        self._full.clear()
+
     async def stop(self) -> None:
         """End everything."""
         await self.refuse()
+        self._empty()
         self.drop(at_once=True)
-        for client in self._abandoned:
-            client.leave(at_once=True)
-        self._abandoned.clear()
+        self.forget()
         self._close_serial()
         await asyncio.sleep(0)
 
@@ -208,7 +229,7 @@ class SerialServer:
             client.go_on()
 
     def vanish(self) -> None:
-        """Forget the clients without a word, as after the power of a server failed.
+        """Leave the clients without a word, as after the power of a server failed.
 
         Their connections stay half open: nobody reads, answers, or ends them.
         """
@@ -217,6 +238,12 @@ class SerialServer:
         self._abandoned += self._clients
         self._clients.clear()
         self._close_serial()
+
+    def forget(self) -> None:
+        """Give up what is left of vanished connections."""
+        abandoned, self._abandoned = self._abandoned, []
+        for client in abandoned:
+            client.leave(at_once=True)
 
     def arrived(self, client: _Client) -> None:
         """Take a client, or send it away where there is no room."""
