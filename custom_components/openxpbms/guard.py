@@ -156,8 +156,10 @@ class Guard:
             data = await self._file.load()
             if data is not None:
                 return from_json(data, known, now, time.time())
-        except Exception:
-            _LOGGER.exception("%s: kept state cannot be read", self.entry.title)
+        except Exception as err:  # noqa: BLE001
+            _LOGGER.error(  # noqa: TRY400
+                "%s: kept state cannot be read: %r", self.entry.title, err
+            )
         if data is None and not self.entry.data.get(CONF_GUARDED):
             return new_bus(known, now)
         raise_issue(self, ISSUE_STATE_LOST, ir.IssueSeverity.ERROR)

@@ -86,8 +86,8 @@ class WriteLog:
             }
             records = [_record(record) for record in data["records"]]
             comparing = set(data.get("comparing", ()))
-        except _UNREADABLE:
-            _LOGGER.exception("The log of writes cannot be read")
+        except _UNREADABLE as err:
+            _LOGGER.error("The log of writes cannot be read: %r", err)  # noqa: TRY400
             self._lost = True
             return []
         self.factory, self.records, self.comparing = factory, records, comparing
@@ -176,6 +176,8 @@ def _record(kept: Mapping[str, Any]) -> Record:
     for item in fields(record):
         if not isinstance(getattr(record, item.name), _KINDS[str(item.type)]):
             raise TypeError(f"{item.name} of a record makes no sense")
+    if dt_util.parse_datetime(record.time, raise_on_error=True).tzinfo is None:
+        raise ValueError("the time of a record has no zone")
     return record
 
 
