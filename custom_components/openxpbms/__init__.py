@@ -20,6 +20,7 @@ from .coordinator import (
     OpenXPBMSConfigEntry,
     OpenXPBMSCoordinator,
 )
+from .energy_store import energy_file
 from .guard_issues import ISSUE_NOT_ARMED, ISSUE_RELAY_FAULT, ISSUE_STATE_LOST
 from .release import async_forget, async_let_go, async_take
 from .services import async_setup_services
@@ -58,6 +59,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) ->
 
     async def close(_: Event[Any]) -> None:
         await coordinator.bus.close()
+        await coordinator.energy.stop()
 
     entry.async_on_unload(hass.bus.async_listen_once(EVENT_HOMEASSISTANT_STOP, close))
     coordinator.bus_device_id = (
@@ -79,6 +81,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) ->
     entry.async_on_unload(coordinator.guard.stop)
     await coordinator.writes.start()
     entry.async_on_unload(coordinator.writes.stop)
+    await coordinator.energy.start()
+    entry.async_on_unload(coordinator.energy.stop)
     coordinator.pack_switch.start()
     entry.async_on_unload(coordinator.pack_switch.stop)
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
@@ -108,6 +112,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -
     await async_let_go(hass, entry)
     await async_forget(hass, entry)
     await WriteLog(hass, entry.entry_id).remove()
+    await energy_file(hass, entry.entry_id).async_remove()
     _forget_issues(hass, entry)
 
 

@@ -105,6 +105,11 @@ TOTALS = (
         **_power("power"), value=lambda t: t.power, signed_by_current=True
     ),
     TotalDescription(
+        **_power("energy_dashboard_power"),
+        value=lambda t: None if t.power is None else 0.0 - t.power,
+        signed_by_current=True,
+    ),
+    TotalDescription(
         **_measured(
             "state_of_charge", SensorDeviceClass.BATTERY, UnitOfRatio.PERCENTAGE, 1
         ),

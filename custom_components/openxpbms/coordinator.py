@@ -30,6 +30,7 @@ from .const import (
     FAMILY_VALENCE,
     MODE_ASK,
 )
+from .energy_store import EnergyStore
 from .families import current_divisor, make_bus, make_family
 from .guard import Guard
 from .guard_options import interval_of
@@ -101,6 +102,7 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
         self.keys = keys(entry)
         self.guard = Guard(hass, entry, self)
         self.whole = WholeBank(entry, self)
+        self.energy = EnergyStore(hass, entry, self)
         self.writes = Writes(hass, entry, self)
         self.pack_switch = PackSwitch(hass, entry, self)
         self.bus_device_id = ""
@@ -221,6 +223,7 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
             self._log(battery)
             self._watch_sign(battery)
         self.whole.follow()
+        self.energy.take()
 
     def _check_over(self) -> None:
         """Keep a failure up until a battery is heard; a port alone tells nothing."""

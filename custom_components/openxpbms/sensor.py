@@ -34,6 +34,7 @@ from .bms.parameters import PARAMETERS
 from .bms.reading import State
 from .const import FAMILY_SEPLOS, FAMILY_VALENCE
 from .dead_band import DeadBand
+from .energy_sensor import bank_energy_sensors, energy_sensors
 from .entity import BatteryEntity
 from .possible import (
     AMPERES,
@@ -530,6 +531,7 @@ async def async_setup_entry(
         async_add_entities(_sensors(coordinator, battery))
 
     async_add_entities(bank_sensors(coordinator))
+    async_add_entities(bank_energy_sensors(coordinator))
     entry.async_on_unload(coordinator.async_follow(add))
 
 
@@ -540,6 +542,7 @@ def _sensors(
         yield from _seplos(coordinator, battery)
     else:
         yield from _valence(coordinator, battery)
+    yield from energy_sensors(coordinator, battery)
     if coordinator.asks:
         for link in LINK:
             yield LinkSensor(coordinator, battery, link)
