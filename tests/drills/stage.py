@@ -122,6 +122,31 @@ class Stage:
         return self.entry.runtime_data
 
     @property
+    def family(self) -> str:
+        """The family of its batteries."""
+        return str(self.coordinator.family_name)
+
+    def device(self, address: int) -> Any:
+        """Return the virtual battery that has this address in peace."""
+        return self.truths[address].battery
+
+    def coordinator_battery(self, address: int) -> Battery:
+        """Return what is known of a battery."""
+        found: Battery = next(
+            b for b in self.coordinator if b.identity.address == address
+        )
+        return found
+
+    def rotate_truths(self) -> None:
+        """Every battery of a bank has the next one's number from now on."""
+        numbers, truths = list(self.truths), list(self.truths.values())
+        for truth in truths:
+            truth.before = None
+        self.truths = dict(zip(numbers, [*truths[1:], truths[0]], strict=True))
+        for number, before in zip(numbers, truths, strict=True):
+            self.truths[number].before = before
+
+    @property
     def guard(self) -> Guard:
         """The bus's guard."""
         guard: Guard = self.coordinator.guard
@@ -152,11 +177,14 @@ class Stage:
     # Life
 
     async def start(self) -> None:
-        """Set the entry up, wait for all batteries, arm, and close the relays."""
+        """Set the entry up."""
         hass = self.home.hass
         hass.bus.async_listen("state_changed", self._state_changed)
         assert await hass.config_entries.async_setup(self.entry.entry_id)
         self.hook()
+
+    async def ready(self) -> None:
+        """Wait for all batteries, arm, and wait until the relays are closed."""
         await self.heard_again(time.monotonic(), 30)
         self.guard.set_mode(Mode.ARMED)
         await self.until(lambda: self.is_closed("charge"), 60, "closed charging")
@@ -207,7 +235,7 @@ class Stage:
         while not holds():
             self.watch_relays()
             if time.monotonic() > begun + seconds:
-                self._broken(f"not {what} within {seconds:.0f} s")
+                self.broken(f"not {what} within {seconds:.0f} s")
                 break
             await asyncio.sleep(0.02)
         return time.monotonic() - begun
@@ -288,7 +316,8 @@ class Stage:
 
     # Judging
 
-    def _broken(self, rule: str) -> None:
+    def broken(self, rule: str) -> None:
+        """Note that a rule was broken."""
         if rule not in self.home.outcome.broken_rules:
             self.home.outcome.broken_rules.append(rule)
 
@@ -335,7 +364,7 @@ class Stage:
             address = battery.identity.address
             age = time.monotonic() - self.heard.get(address, 0.0)
             if age > SILENCE["charge"]:
-                self._broken(f"closed with nothing heard of {address} for {age:.0f} s")
+                self.broken(f"closed with nothing heard of {address} for {age:.0f} s")
 
     def watch_relays(self) -> None:
         """See that no relay is closed longer than silence allows."""
@@ -345,7 +374,7 @@ class Stage:
         for name, limit in SILENCE.items():
             for address, heard in self.heard.items():
                 if now - heard > limit + LATE and self.is_closed(name):
-                    self._broken(f"{name} closed {now - heard:.0f} s after {address}")
+                    self.broken(f"{name} closed {now - heard:.0f} s after {address}")
 
 
 @asynccontextmanager
@@ -356,9 +385,12 @@ async def stage(
     url: str | None = None,
     options: dict[str, Any] | None = None,
     others: Iterable[Any] = (),
+    later: bool = False,
     **line: Any,
 ) -> AsyncIterator[Stage]:
     """Set up a bus of modules, of asked packs, or a `bank` of packs that is heard.
+
+    One that is for `later` still has to become `ready`.
 
     `url` stands for the line's own path, `others` are further devices on the line,
     `line` are settings of VirtualLine.
@@ -401,6 +433,8 @@ async def stage(
         on = Stage(home, wire, entry, truths)
         try:
             await on.start()
+            if not later:
+                await on.ready()
             yield on
         finally:
             await on.end()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 import math
 import time
 from typing import Any
@@ -33,6 +33,8 @@ class Truth:
     battery: Battery
     number: int
     frozen: bool = False
+    # Who told under this number before.
+    before: Truth | None = None
     _told: deque[tuple[float, Reading]] = field(
         default_factory=lambda: deque(maxlen=64)
     )
@@ -66,16 +68,28 @@ class Truth:
         # Exact in steps of both 0.1 % and 1/255.
         one.soc = 20.0 * (1 + number % 4)
 
-    def note(self) -> None:
-        """Take what the battery would tell now for the truth."""
+    def note(self, *, carry: bool = False) -> None:
+        """Take what the battery would tell now for the truth.
+
+        Its voltage may `carry`: a module tells it in 16 bits of mV, a pack of 10 mV.
+        """
         one = self.battery
-        if isinstance(one, VirtualModule):
-            self._told.append((time.monotonic(), expected_module(one)))
+        if isinstance(one, VirtualPack):
+            told, full = expected_pack(one), 655.36
         else:
-            self._told.append((time.monotonic(), expected_pack(one)))
+            told, full = expected_module(one), 65.536
+        if carry and told.voltage is not None:
+            told = replace(told, voltage=round(told.voltage % full, 3))
+        self._told.append((time.monotonic(), told))
 
     def lately(self, at: float) -> Iterator[Reading]:
         """Yield what it has told until now from shortly before `at`, monotonic s."""
+        if self.before is not None:
+            yield from self.before.own(at)
+        yield from self.own(at)
+
+    def own(self, at: float) -> Iterator[Reading]:
+        """Yield the same of this battery alone."""
         told = list(self._told)
         for number, (_, reading) in enumerate(told):
             ended = told[number + 1][0] if number + 1 < len(told) else math.inf

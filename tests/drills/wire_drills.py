@@ -16,23 +16,29 @@ GROUP = "The wire"
 WARMING = 20
 
 
-async def befall(home: Home, times: int, **faults: Any) -> None:
-    """Let faults befall answers of all buses, so many of each, and see them recover."""
+async def befall(
+    home: Home, times: int, *, recovers: bool = True, **faults: Any
+) -> None:
+    """Let so many faults befall answers of all buses, and see these recover."""
     warming = min(times, WARMING)
-    await _befall(home, warming, faults)
+    await _befall(home, warming, faults, recovers=recovers)
     await home.warm()
     if times > warming:
-        await _befall(home, times - warming, faults)
+        await _befall(home, times - warming, faults, recovers=recovers)
     await home.compare()
 
 
-async def _befall(home: Home, times: int, faults: dict[str, Any]) -> None:
+async def _befall(
+    home: Home, times: int, faults: dict[str, Any], *, recovers: bool
+) -> None:
     async with AsyncExitStack() as stack:
         for on in home.stages:
             if on.asks:
                 await stack.enter_async_context(on.busy())
-        await asyncio.gather(*(_one(on, times, faults) for on in home.stages))
-    await asyncio.gather(*(on.recovers() for on in home.stages))
+        each = -(-times // len(home.stages))
+        await asyncio.gather(*(_one(on, each, faults) for on in home.stages))
+    if recovers:
+        await asyncio.gather(*(on.recovers() for on in home.stages))
 
 
 async def _one(on: Stage, times: int, faults: dict[str, Any]) -> None:
