@@ -294,3 +294,5 @@ class Trouble:
             end = time.monotonic() + self.chance.uniform(0.2, 2.0)
             while time.monotonic() < end:
                 pass
+            for bus in self.home.buses.values():
+                bus.well_since = time.monotonic()

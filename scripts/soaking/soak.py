@@ -83,7 +83,6 @@ class Soak:
         self.backlog = 0
         self._chance = random.Random(f"{plan.seed}/life")
         self._round_began: dict[str, float] = {}
-        self._ended: dict[str, float] = {}
         self._by_entity: dict[str, tuple[Bus, Truth, str]] = {}
         self._relays: set[str] = set()
         self._began = 0.0
@@ -149,7 +148,7 @@ class Soak:
             self.rounds["failed"] += 1
             self._count_missed(bus, list(coordinator), began)
             raise
-        now = self._ended[bus.name] = time.monotonic()
+        now = time.monotonic()
         self.rounds["done"] += 1
         self.rounds["ms"] += round(1000 * (now - began))
         self._count_missed(bus, list(coordinator), began)
