@@ -166,6 +166,8 @@ async def test_diagnostics_of_anything(
         spoil(entry, chance, counters)
         told = at_once(async_get_config_entry_diagnostics(hass, entry))
         text = json.dumps(told, cls=ExtendedJSONEncoder, allow_nan=False)
+        # What Home Assistant does not know how to tell it would tell as its `repr`.
+        assert "__type" not in text
         assert not [one for one in hidden if one in text]
         assert len(told["batteries"]) == batteries
 
