@@ -113,7 +113,7 @@ async def async_setup(hass, config):
         try:
             answer = await hass.services.async_call(
                 wish["domain"], wish["service"], wish["data"], blocking=True,
-                context=context, return_response=wish["answers"],
+                context=context, return_response=True,
             )
             results[wish["id"]] = {"answer": answer}
         except Exception as err:
@@ -365,20 +365,19 @@ class Process:
         self,
         domain: str,
         service: str,
+        data: dict[str, Any],
         *,
         person: bool = True,
-        answers: bool = False,
         wait: bool = True,
-        **data: Any,
     ) -> Any:
-        """Call an action, as a person unless told otherwise; return its result."""
+        """Call an action that answers, as a person unless told otherwise."""
         self._wishes += 1
         wish: dict[str, Any] = {
             "id": str(self._wishes),
             "domain": domain,
             "service": service,
         }
-        wish |= {"data": data, "person": person, "answers": answers}
+        wish |= {"data": data, "person": person}
         new = self.folder / "wish.new"
         new.write_text(json.dumps(wish))
         new.rename(self.folder / "wish.json")
