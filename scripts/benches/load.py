@@ -11,7 +11,7 @@ from .peer import Peer
 from .table import Row
 
 COUNT = 16
-ROUNDS = 12
+ROUNDS = 8
 # For how long the loop may be held, ms.
 GOAL = 5.0
 DANGEROUS = 4.1

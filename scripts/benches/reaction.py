@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 import random
-from statistics import median, quantiles
+from statistics import median
 import time
 
 from homeassistant.components.input_boolean import DOMAIN as INPUT_BOOLEAN
@@ -31,7 +31,7 @@ from .table import Row
 
 MODULES = 16
 DEAD = 11
-FRAMES = 100
+FRAMES = 60
 SURPRISES = 20
 # Goals, ms and s.
 FRAME_GOAL = 5.0
@@ -127,7 +127,7 @@ async def _frame(peer: Peer) -> list[Row]:
     what = "last byte of a dangerous frame to the relay call"
     return [
         Row(f"{what}, median of {FRAMES}", median(times), "ms", FRAME_GOAL),
-        Row(f"{what}, 99th percentile", quantiles(times, n=100)[98], "ms"),
+        Row(f"{what}, worst", max(times), "ms"),
     ]
 
 

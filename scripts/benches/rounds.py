@@ -32,7 +32,7 @@ from .table import Row
 
 PACKS = (1, 4, 8, 16)
 MODULES = (1, 4, 11, 16)
-ROUNDS = 10
+ROUNDS = 7
 GOAL = 1.10
 # What a whole Reading takes.
 PACK_QUESTIONS = [table.request(0) for table in (PIA, PIB, PIC)]
