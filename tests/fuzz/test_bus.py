@@ -92,7 +92,8 @@ def test_a_bus_keeps_little_of_what_it_cannot_use() -> None:
         bus = Bus("nowhere", terminator=terminator)
         heard: list[Any] = []
         bus.on_heard = heard.append
-        bus._waiting = chance.random() < 0.3
+        if chance.random() < 0.3:
+            bus._waiting = Request(1, 3, 0x39, 10, terminator)
         for _ in range(chance.choice((1, 1, 1, 1, 30))):
             bus._received(stream(chance, terminator, kinds).data)
         if chance.random() < 0.005:

@@ -12,6 +12,7 @@ from custom_components.openxpbms.bms.frame import (
     WriteRequest,
     find_frames,
     find_reply,
+    may_hold_reply,
 )
 
 from .inputs import examine, fuzz
@@ -114,6 +115,7 @@ def check_reply(
     if found.reply is not None:
         told = data[found.start : found.end]
         assert is_frame(told, asked.terminator)
+        assert may_hold_reply(bytearray(data), asked)
         if isinstance(found.reply, Reply):
             assert told[: len(asked.head)] == asked.head
             assert len(told) == asked.reply_length
