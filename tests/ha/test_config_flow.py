@@ -261,7 +261,7 @@ async def test_garbled_answers_name_their_addresses(
     hass: HomeAssistant, make_line: MakeLine
 ) -> None:
     line = await make_line(VirtualModule(2, **FIRST), VirtualModule(2, **SECOND))
-    line.faults.noise = 1.0
+    line.faults.bit_errors = 0.2
     result = await start_flow(hass, "port")
     result = await go_on(hass, result, port_input(line.path, "2"))
     assert result["step_id"] == "garbled"
