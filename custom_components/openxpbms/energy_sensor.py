@@ -19,7 +19,7 @@ from .bank_sensor import BankSensor
 from .bms.energy import HOUR
 from .const import FAMILY_VALENCE
 from .entity import BatteryEntity
-from .whole_bank import BANK
+from .whole_bank import BANK, believed
 
 if TYPE_CHECKING:
     from .bms.energy import EnergyCounter
@@ -191,9 +191,8 @@ class DashboardPowerSensor(BatteryEntity, SensorEntity):
     def native_value(self) -> float | None:
         """W of the last round."""
         reading = self.battery.reading
-        if reading is None or reading.power is None:
-            return None
-        return 0.0 - reading.power
+        power = None if reading is None else believed(reading).power
+        return None if power is None else 0.0 - power
 
     @property
     def extra_state_attributes(self) -> dict[str, Any]:

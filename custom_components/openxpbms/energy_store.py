@@ -20,7 +20,7 @@ from homeassistant.helpers.storage import Store
 
 from .bms.energy import EnergyCounter
 from .const import DOMAIN
-from .whole_bank import BANK
+from .whole_bank import BANK, believed
 
 if TYPE_CHECKING:
     import asyncio
@@ -109,7 +109,7 @@ class EnergyStore:
         for battery in self._coordinator:
             if battery.reading is not None:
                 key, at = self._coordinator.key_of(battery), battery.read_at
-                self._add(key, battery.reading.power, at or 0.0)
+                self._add(key, believed(battery.reading).power, at or 0.0)
         self._add(BANK, whole.totals.power, whole.heard_at)
         saves = self._saving is not None and not self._saving.done()
         if not saves and monotonic() >= self._saved_at + SAVE_EVERY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .batteries import identities
@@ -21,10 +22,12 @@ from .const import (
     MODE_LISTEN,
 )
 from .guard_options import hands_of, interval_of
+from .possible import CELL_TEMPERATURES, CELLS, CURRENT, SOC, VOLTAGE
 
 if TYPE_CHECKING:
     from homeassistant.config_entries import ConfigEntry
 
+    from .bms.reading import Reading
     from .bms.rounds import Battery
     from .coordinator import OpenXPBMSConfigEntry, OpenXPBMSCoordinator
 
@@ -47,6 +50,22 @@ def joined_of(entry: ConfigEntry[Any]) -> Outputs | None:
     if entry.data.get(CONF_MODE) == MODE_LISTEN:
         return Outputs(joined=Joined.PARALLEL)
     return None
+
+
+# What is taken out of a reading where it cannot be.
+_CHECKS = (
+    ("voltage", VOLTAGE),
+    ("current", CURRENT),
+    ("soc", SOC),
+    ("cell_voltages", CELLS),
+    ("cell_temperatures", CELL_TEMPERATURES),
+)
+
+
+def believed(reading: Reading) -> Reading:
+    """Return a reading without what is physically impossible."""
+    wrong = {name: None for name, possible in _CHECKS if not possible.holds(reading)}
+    return replace(reading, **wrong) if wrong else reading
 
 
 class WholeBank:
@@ -104,7 +123,7 @@ class WholeBank:
             rated = capacity_of(identity.model_code)
         return Part(
             address=identity.address,
-            reading=battery.reading,
+            reading=battery.reading and believed(battery.reading),
             rated=rated,
             cells=identity.cells,
         )
@@ -114,7 +133,7 @@ class WholeBank:
         for battery in self._coordinator:
             if battery.reading is not None:
                 key, at = self._coordinator.key_of(battery), battery.read_at
-                self._follow(key, battery.reading.current, at or 0.0)
+                self._follow(key, believed(battery.reading).current, at or 0.0)
         self._follow(BANK, self.totals.current, self.heard_at)
 
     def _follow(self, key: str, current: float | None, at: float) -> None:

@@ -299,6 +299,25 @@ async def test_a_port_that_goes_takes_all_but_the_number(
     assert bank(hass, "worst_protection").state != "unavailable"
 
 
+async def test_what_cannot_be_is_not_summed(
+    hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
+) -> None:
+    modules = [module(1), module(2)]
+    line = await make_line(*modules)
+    entry = await make_entry(
+        line.path, *map(identity, modules), options=joined("parallel")
+    )
+    # 65 V of four cells, and cells of 64 V.
+    modules[0].registers[0x42] = 65000
+    await refresh(entry)
+    assert values(hass, "voltage", "power") == ["unavailable"] * 2
+    assert values(hass, "current", "bank_highest_cell_voltage") == [30, 3.223]
+    modules[0].registers[0x49] = 64000
+    await refresh(entry)
+    assert values(hass, "bank_highest_cell_voltage") == [3.223]
+    assert values(hass, "bank_lowest_cell_voltage") == [3.22]
+
+
 async def test_states_are_written_only_when_they_change(
     hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
 ) -> None:

@@ -224,6 +224,25 @@ async def test_a_silent_battery_makes_a_gap_for_itself_and_the_bank(
     assert counter_of(entry).charged == counted
 
 
+async def test_what_cannot_be_is_not_counted(
+    hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
+) -> None:
+    both = modules()
+    line = await make_line(*both)
+    entry = await make_entry(line.path, *map(identity, both), options=CONFIRMED)
+    both[0].registers[0x42] = 65000  # of four cells
+    counted = counter_of(entry).charged
+    of_bank = counter_of(entry, "bank").charged
+    other = counter_of(entry, "valence_104400462").charged
+    await count(
+        hass,
+        entry,
+        lambda: counter_of(entry, "valence_104400462").charged > other + 0.5,
+    )
+    assert counter_of(entry).charged == counted
+    assert counter_of(entry, "bank").charged == of_bank
+
+
 async def test_a_gap_is_more_than_two_rounds(
     hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
 ) -> None:
