@@ -12,6 +12,7 @@ from contextlib import suppress
 import json
 import os
 from pathlib import Path
+import random
 import resource
 import signal
 import subprocess
@@ -194,9 +195,8 @@ class NotSo(AssertionError):
 class Process:
     """A Home Assistant in a folder and a process of its own.
 
-    `before` is a program that runs in it before it starts, `environment` is added to
-    its own. `said` is all that it ever logged, `told` what it told last: states,
-    issues, results of what it was asked to do.
+    `before` is a program that runs in it before it starts. `said` is all that it ever
+    logged, `told` what it told last: states, issues, results of what it was asked.
     """
 
     def __init__(
@@ -205,7 +205,6 @@ class Process:
         """Lay out its folder."""
         self.folder = folder
         self.names = tuple(relays)
-        self.environment: dict[str, str] = {}
         self.before = before
         self.outside = folder / "outside"
         self._process: subprocess.Popen[bytes] | None = None
@@ -257,7 +256,12 @@ class Process:
                 *("-c", self.folder, "--skip-pip"),
             ],
             cwd=self.folder,
-            env={**os.environ, "TELL": str(write), **self.environment},
+            # A web server comes along, which must not meet that of another one.
+            env={
+                **os.environ,
+                "TELL": str(write),
+                "SETUP_PORT": str(random.randrange(20000, 30000)),
+            },
             pass_fds=[write],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
