@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-
 import pytest
 
 from .drill import Drill, Outcome
@@ -13,16 +11,11 @@ from .home import run, scene_of
 # Some take minutes even once: they are for scripts/drill alone.
 BRIEF = [drill for drill in DRILLS.values() if drill.brief]
 ALONE = [drill.name for drill in BRIEF if drill.scene is None]
-TOGETHER = {
-    scene: list(drills)
-    for scene, drills in groupby(
-        sorted(
-            (drill for drill in BRIEF if drill.scene is not None),
-            key=lambda drill: drill.scene.__name__,
-        ),
-        key=lambda drill: drill.scene.__name__,
-    )
-}
+TOGETHER: dict[str, list[Drill]] = {}
+for drill in BRIEF:
+    if drill.scene is not None:
+        name = f"{drill.scene.__module__}.{drill.scene.__name__}"
+        TOGETHER.setdefault(name.rpartition("drills.")[2], []).append(drill)
 
 
 def judge(drill: Drill, outcome: Outcome) -> None:
