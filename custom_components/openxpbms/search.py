@@ -16,6 +16,7 @@ from .families import KINDS, make_bus, make_family
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from homeassistant.components.usb import SerialPortConsumer
     from homeassistant.core import HomeAssistant
 
     from .bms.bus import Heard
@@ -110,6 +111,11 @@ async def scan_running(
 
 async def port_users(hass: HomeAssistant, url: str) -> list[str]:
     """Return the titles of whatever Home Assistant knows to use a port."""
+    return [user.title for user in await port_consumers(hass, url)]
+
+
+async def port_consumers(hass: HomeAssistant, url: str) -> list[SerialPortConsumer]:
+    """Return whatever Home Assistant knows to use a port."""
     ports = await usb.async_scan_serial_ports(hass)
     consumers = await async_get_serial_port_consumers(hass, ports)
     names = {url}
@@ -117,7 +123,7 @@ async def port_users(hass: HomeAssistant, url: str) -> list[str]:
         aliases = {port.device, port.resolved_device}
         if url in aliases:
             names |= {alias for alias in aliases if alias}
-    return [user.title for name in names for user in consumers.get(name, ())]
+    return [user for name in names for user in consumers.get(name, ())]
 
 
 def parse_addresses(text: str, family: str = FAMILY_VALENCE) -> list[int]:

@@ -113,6 +113,8 @@ def test_every_error_has_a_text_with_placeholders_it_fills() -> None:
         message = EN["exceptions"][error.key]["message"]
         for text in (EN["config"]["error"][error.key], message):
             assert set(re.findall(r"{(\w+)}", text)) <= {"port", "line", "cause"}
+    ports = {error.key for error in errors.PortError.__subclasses__()}
+    assert ports <= set(EN["system_health"]["info"])
 
 
 def test_every_entity_has_a_name_and_an_icon() -> None:
