@@ -37,7 +37,9 @@ PATIENCE = 180
 
 # Home Assistant as its own command starts it, with no more than is needed here.
 PROGRAM = """
-import sys
+import ctypes, signal, sys
+# It ends with what started it, whatever ends that: PR_SET_PDEATHSIG.
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 from homeassistant import bootstrap
 from homeassistant.__main__ import main
 bootstrap.DEFAULT_INTEGRATIONS = set()
