@@ -1,7 +1,9 @@
 """Run drills and write what came of them into the documentation.
 
 Usage, from the repository's root:
-scripts/drill [--only NAME] [--times N] [--jobs N] [--write]
+scripts/drill [--only NAME] [--times N] [--jobs N] [--results FOLDER] [--write]
+
+What lies in the folder of results is not done again.
 """
 
 import argparse
@@ -39,14 +41,19 @@ async def in_a_process(drill: Drill, times: int) -> Outcome:
 
 
 async def drill_all(
-    drills: list[Drill], times: int | None, jobs: int
+    drills: list[Drill], times: int | None, jobs: int, results: Path | None
 ) -> list[tuple[Drill, Outcome]]:
     """Run drills, some at a time, and print a line on each."""
     room = asyncio.Semaphore(jobs)
 
     async def one(drill: Drill) -> tuple[Drill, Outcome]:
+        known = results and results / f"{drill.name}.json"
+        if known and known.exists():  # noqa: ASYNC240
+            return drill, Outcome(**json.loads(known.read_text()))
         async with room:
             outcome = await in_a_process(drill, times or drill.times)
+        if known:
+            known.write_text(json.dumps(asdict(outcome)))
         print(f"{drill.name} ({outcome.seconds:.0f} s)\n{row(drill, outcome)}")
         for fault in [*outcome.wrong, *outcome.exceptions, *outcome.broken_rules][:20]:
             print(f"    {fault}")
@@ -73,6 +80,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", metavar="NAME", choices=DRILLS)
     parser.add_argument("--times", type=int)
     parser.add_argument("--jobs", type=int, default=1, help="so many at a time")
+    parser.add_argument("--results", type=Path, metavar="FOLDER")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     parser.add_argument("--json", action="store_true", help="one, told as JSON")
     chosen = parser.parse_args()
@@ -81,7 +89,7 @@ def main() -> int:
         [drill] = drills
         print(json.dumps(asdict(asyncio.run(run(drill, chosen.times or drill.times)))))
         return 0
-    done = asyncio.run(drill_all(drills, chosen.times, chosen.jobs))
+    done = asyncio.run(drill_all(drills, chosen.times, chosen.jobs, chosen.results))
     if chosen.write:
         write(done, chosen.jobs)
     return 0 if all(outcome.good for _, outcome in done) else 1
