@@ -48,7 +48,7 @@ async def drill_all(
 
     async def one(drill: Drill) -> tuple[Drill, Outcome]:
         known = results and results / f"{drill.name}.json"
-        if known and known.exists():  # noqa: ASYNC240
+        if known and known.exists():
             return drill, Outcome(**json.loads(known.read_text()))
         async with room:
             outcome = await in_a_process(drill, times or drill.times)
