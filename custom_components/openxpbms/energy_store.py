@@ -68,7 +68,7 @@ class EnergyStore:
         self._shown: dict[str, EnergyCounter] = {}
         self._saved_at = 0.0
         self._saving: asyncio.Task[None] | None = None
-        self._stopped = False
+        self._stopped = self._failing = False
         self._listeners: list[Callable[[], None]] = []
 
     @callback
@@ -88,10 +88,12 @@ class EnergyStore:
             kept = {} if data is None else dict(data["counters"])
             counters = {key: _counter(counted) for key, counted in kept.items()}
             self._until = {key: float(kept[key]["until"]) for key in kept}
-        except _UNREADABLE:
-            _LOGGER.exception(
-                "%s: the energy that was kept cannot be read; it begins at zero",
+        except _UNREADABLE as err:
+            # Without a traceback: it is the file that is wrong.
+            _LOGGER.error(  # noqa: TRY400
+                "%s: the energy that was kept cannot be read; it begins at zero: %r",
                 self._entry.title,
+                err,
             )
             self._until, counters = {}, {}
         self._counters = counters
@@ -145,9 +147,12 @@ class EnergyStore:
         }
         try:
             await self._file.async_save(data)
-        except _UNREADABLE:
-            _LOGGER.exception("%s: energy cannot be kept", self._entry.title)
+        except _UNREADABLE as err:
+            if not self._failing:
+                _LOGGER.error("%s: energy cannot be kept: %r", self._entry.title, err)  # noqa: TRY400
+            self._failing = True
             return False
+        self._failing = False
         return True
 
     async def _is_kept(self, counters: Mapping[str, EnergyCounter]) -> bool:

@@ -164,16 +164,6 @@ class Stage:
         """Whether a relay is closed."""
         return self.home.hass.states.is_state(self.relay(name), "on")
 
-    @property
-    def latched(self) -> set[str]:
-        """What waits for a person."""
-        return {
-            finding.quantity.value
-            for watched in self.guard
-            for finding in watched.decision.findings
-            if finding.latched
-        }
-
     # Life
 
     async def start(self) -> None:
