@@ -309,7 +309,7 @@ async def _killed(process: Process, wire: Wire, n: int, times: int, key: str) ->
 # The disk
 
 
-@drill(group=GROUP, what="A full disk, and room again", times=10, brief=1)
+@drill(group=GROUP, what="A full disk, and room again", times=10, brief=0)
 async def disk_full(home: Home, times: int) -> None:
     """Relays open all the same, a repair says so, and it is saved afterwards."""
     async with lone(home) as (process, wire):
@@ -373,7 +373,7 @@ class DeadMan(threading.Thread):
     what="Recovery mode after a broken configuration.yaml, and kill -9, with relays "
     "that have a heartbeat",
     times=10,
-    brief=1,
+    brief=0,
 )
 async def recovery_mode(home: Home, times: int) -> None:
     """Nothing beats, so the relays open by themselves; they close again afterwards."""

@@ -118,7 +118,7 @@ async def _nonsense(
 BOTH = {"charge", "load"}
 
 
-@drill(group=GROUP, what="A cell of 0 V", times=5, brief=1)
+@drill(group=GROUP, what="A cell of 0 V", times=5, brief=0)
 async def cell_of_0_v(home: Home, times: int) -> None:
     await nonsense(home, times, a_cell(0.0), opens=BOTH)
 
@@ -128,12 +128,12 @@ async def cell_of_65_v(home: Home, times: int) -> None:
     await nonsense(home, times, a_cell(65.535), opens=BOTH, refused=True)
 
 
-@drill(group=GROUP, what="Every word of cells and temperatures 0", times=5, brief=1)
+@drill(group=GROUP, what="Every word of cells and temperatures 0", times=5, brief=0)
 async def all_zeros(home: Home, times: int) -> None:
     await nonsense(home, times, everything(0), opens=BOTH, refused=True)
 
 
-@drill(group=GROUP, what="Every word of cells and temperatures 65535", times=5, brief=1)
+@drill(group=GROUP, what="Every word of cells and temperatures 65535", times=5, brief=0)
 async def all_ones(home: Home, times: int) -> None:
     await nonsense(home, times, everything(0xFFFF), opens=BOTH, refused=True)
 
@@ -143,7 +143,7 @@ async def minus_40(home: Home, times: int) -> None:
     await nonsense(home, times, a_temperature(-40.0), opens={"charge"})
 
 
-@drill(group=GROUP, what="A temperature of exactly 0x0AAB, 0.0 °C", times=5, brief=1)
+@drill(group=GROUP, what="A temperature of exactly 0x0AAB, 0.0 °C", times=5, brief=0)
 async def zero_celsius(home: Home, times: int) -> None:
     await nonsense(home, times, a_temperature(0.0), opens=set())
 
