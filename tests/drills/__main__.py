@@ -55,8 +55,9 @@ async def drill_all(
         if known:
             known.write_text(json.dumps(asdict(outcome)))
         print(f"{drill.name} ({outcome.seconds:.0f} s)\n{row(drill, outcome)}")
-        for fault in [*outcome.wrong, *outcome.exceptions, *outcome.broken_rules][:20]:
-            print(f"    {fault}")
+        told = outcome.wrong + outcome.exceptions + outcome.broken_rules
+        for line in (told + outcome.complaints)[:20]:
+            print(f"    {line}")
         sys.stdout.flush()
         return drill, outcome
 

@@ -21,6 +21,7 @@ class Outcome:
 
     `recovery` is the longest time in s from the end of a fault until every battery has
     a Reading again, `gap` the longest time without one of a battery that had no fault.
+    `complaints` are those of the virtual line about what it was sent.
     `growth` is how many tasks, files, threads and objects there are more at its end.
     """
 
@@ -34,6 +35,7 @@ class Outcome:
     gap: float | None = None
     growth: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property

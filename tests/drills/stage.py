@@ -212,8 +212,7 @@ class Stage:
     async def end(self) -> None:
         """Unload the entry."""
         hass = self.home.hass
-        if self.line.complaints:
-            self.home.note(f"complaints: {'; '.join(self.line.complaints)[:200]}")
+        self.home.outcome.complaints += self.line.complaints
         await hass.config_entries.async_unload(self.entry.entry_id)
         await hass.async_block_till_done()
 
