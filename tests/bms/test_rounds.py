@@ -375,8 +375,29 @@ async def test_where_time_is_short_silent_batteries_take_turns(
     for _ in range(2):
         assert [await who_is_asked() for _ in range(3)] == [[2], [3], [4]]
     modules[2].silent = False
-    assert [await who_is_asked() for _ in range(2)] == [[2], [3] * 5]
+    assert [await who_is_asked() for _ in range(2)] == [[2], [*[3] * 5, 4]]
     assert readings(rounds) == [expected(modules[0]), None, expected(modules[2]), None]
+
+
+async def test_batteries_that_are_all_back_return_in_one_round(
+    make_line: MakeLine, make_rounds: MakeRounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds_module, "ROUND_LIMIT", 0.0)
+    monkeypatch.setattr(valence, "WAKE_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(bus_module, "OWED_FOR", 0.0)
+    modules = [module(n) for n in range(1, 5)]
+    patient = Timing(answer=0.5)
+    rounds = make_rounds(await make_line(*modules), *modules, timing=patient)
+    await rounds.round()
+    for one in modules[1:]:
+        one.silent = True
+    for _ in range(2):
+        await rounds.round()
+    assert readings(rounds)[1:] == [None] * 3
+    for one in modules[1:]:
+        one.silent = False
+    await rounds.round()
+    assert readings(rounds) == [expected(one) for one in modules]
 
 
 async def test_where_no_other_battery_waits_the_sleeper_is_waited_for(

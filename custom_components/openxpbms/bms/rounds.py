@@ -210,11 +210,14 @@ class Rounds:
             if not self._in_time(start, wait):
                 return  # the next round finds them awake
             await asyncio.sleep(wait)
+        back = False
         for battery in due:
             # One that was not asked yet is asked in any case, or it might never return.
             first = battery is due[0] and (battery.silent_since or start) < start
-            if first or self._in_time(start):
+            if first or back or self._in_time(start):
                 await self._read(battery)
+                # Where one is back others often are, and who answers holds up nobody.
+                back = not battery.silent
 
     def _due(self) -> list[Battery]:
         """Return the silent batteries to ask now, first who has waited longest."""
