@@ -21,8 +21,9 @@ import selectors
 import time
 from typing import Any
 
-# Bytes that a pseudo-terminal has not passed on after so long were dropped, s.
-PASSED_ON_WITHIN = 0.25
+# Bytes that a pseudo-terminal has not passed on after so many naps were dropped: with
+# their line, or with nobody reading.
+PASSED_ON_WITHIN = 200
 # Time may run ahead of bytes that are under way by so much, s.
 AHEAD = 0.02
 # How long to sleep for what another thread does, s.
@@ -48,7 +49,7 @@ class Clock:
         self._begun = time.process_time()
         self._wall = time.time()
         self._under_way = 0
-        self._sent_at = 0.0
+        self._naps = 0
         self._ahead = 0.0
         self._jobs = 0
         self._stopped_at: float | None = None
@@ -113,7 +114,7 @@ class Clock:
     def sent(self, number: int) -> None:
         """So many bytes were handed to a pseudo-terminal."""
         self._under_way += number
-        self._sent_at = self.real()
+        self._naps = 0
 
     def arrived(self, number: int) -> None:
         """So many bytes came out of one."""
@@ -129,8 +130,8 @@ class Clock:
 
     def _busy(self, wait: float) -> str:
         """Return for what `wait` s may not be skipped, empty for nothing."""
-        if self._under_way and self.real() - self._sent_at > PASSED_ON_WITHIN:
-            self._under_way = 0  # dropped with its line, or with nobody reading
+        if self._naps > PASSED_ON_WITHIN:
+            self._under_way = 0
         if self._jobs or self._stopped_at is not None:
             return "threads"
         if not self._under_way:
@@ -143,6 +144,7 @@ class Clock:
 
     def napped(self) -> None:
         """Let time pass while threads wait for what is not the processor's."""
+        self._naps += 1
         if self._jobs and self._stopped_at is None:
             self.skipped += NAP
 

@@ -162,14 +162,14 @@ class Soak:
                 self.rounds["readings"] += 1
                 continue
             truth = self._truth(bus, battery.identity.address)
-            well = bus.trouble == truth.trouble == 0 and now - BACK_WITHIN > max(
-                bus.well_since, truth.well_since, self._began
-            )
+            since = max(bus.well_since, truth.well_since, self._began)
+            well = bus.trouble == truth.trouble == 0 and now - BACK_WITHIN > since
             self.rounds["missed without a fault" if well else "missed"] += 1
             if well and len(self.missed) < 20:
                 self.missed.append(
-                    f"{now:.1f} {truth.name}: {battery.error!r}, round of "
-                    f"{now - began:.1f} s"
+                    f"{now:.1f} {truth.name}: {battery.error}, for "
+                    f"{now - (battery.silent_since or now):.1f} s, {now - since:.1f} s "
+                    f"after the last fault, round of {now - began:.1f} s"
                 )
 
     def _since(self, bus: Bus, began: float, now: float) -> float:
