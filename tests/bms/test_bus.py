@@ -296,6 +296,51 @@ async def test_a_late_answer_between_two_questions_is_counted_and_dropped(
     assert got == reply(STATUS_1, 2)
 
 
+async def test_two_answers_to_one_question_tell_of_two_batteries(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    line = await make_line(Script([answer(SUMMARY_1, 1) + answer(SUMMARY_1, 2)]))
+    bus = make_bus(line.path)
+    await bus.open(LINE)
+    assert await bus.exchange(SUMMARY_1, LINE) == reply(SUMMARY_1, 1)
+    await until(lambda: bus.counters.late == 1)
+    assert bus.counters.second_answers == bus.counters_of(1).second_answers == 1
+    line.inject(answer(SUMMARY_1, 3))  # and behind it, while nothing is asked
+    await until(lambda: bus.counters.late == 2)
+    assert bus.counters_of(1).second_answers == 2
+    assert not bus.watch.silent
+
+
+@pytest.mark.parametrize("again", ["the same", "what another master asked for"])
+async def test_an_answer_that_comes_twice_may_be_one_batterys(
+    again: str, make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    line = await make_line(Script([answer(SUMMARY_1, 1)]))
+    bus = make_bus(line.path)
+    await bus.open(LINE)
+    await bus.exchange(SUMMARY_1, LINE)
+    if again == "the same":
+        line.inject(answer(SUMMARY_1, 1))
+    else:
+        line.inject(SUMMARY_1.encoded * 2 + answer(SUMMARY_1, 2))
+    await until(lambda: bus.counters.late == 1)
+    assert bus.counters_of(1).second_answers == 0
+
+
+async def test_a_late_answer_is_no_second_one(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    line = await make_line(Script([answer(SUMMARY_1, 1), None]))
+    bus = make_bus(line.path)
+    await bus.open(LINE)
+    await bus.exchange(SUMMARY_1, LINE)
+    with pytest.raises(NoAnswer):
+        await bus.exchange(SUMMARY_1, LINE)
+    line.inject(answer(SUMMARY_1, 2))
+    await until(lambda: bus.counters.late == 1)
+    assert bus.counters.second_answers == 0
+
+
 async def test_a_late_answer_of_the_same_length_from_another_table_is_not_taken(
     make_line: MakeLine, make_bus: MakeBus
 ) -> None:

@@ -15,6 +15,7 @@ from custom_components.openxpbms.bms import bus as bus_module
 from custom_components.openxpbms.bms import seplos
 from custom_components.openxpbms.bms.bus import Timing
 from custom_components.openxpbms.bms.errors import (
+    AnotherBattery,
     DoubtfulAnswer,
     GarbledAnswer,
     NoAnswer,
@@ -520,7 +521,7 @@ async def test_another_pack_at_the_address_has_no_reading(
     one = Tables()
     family = await make_seplos(await make_line(one))
     for _ in range(2):
-        with pytest.raises(WrongBattery, match="another battery") as caught:
+        with pytest.raises(AnotherBattery, match="another battery") as caught:
             await family.read(replace(DUMPED, serial="SP05B2311260062"))
     assert caught.value.details == {"address": "0", "other": DUMPED.serial}
     assert one.heard == asked(VIA, VIA)

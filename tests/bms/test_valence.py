@@ -16,6 +16,7 @@ import serialx
 from custom_components.openxpbms.bms import valence
 from custom_components.openxpbms.bms.bus import Timing
 from custom_components.openxpbms.bms.errors import (
+    AnotherBattery,
     FixedSpeed,
     GarbledAnswer,
     NoAnswer,
@@ -365,7 +366,7 @@ async def test_another_battery_at_the_address_gives_no_reading(
 ) -> None:
     one, recorder = module(2), Recorder()
     family = await make_valence(await make_line(recorder, one))
-    with pytest.raises(WrongBattery, match="another battery") as caught:
+    with pytest.raises(AnotherBattery, match="another battery") as caught:
         await family.read(identity(one, serial="104400462"))
     assert caught.value.details == {"address": "2", "other": one.serial}
     assert asked(recorder) == blocks(2, SUMMARY)

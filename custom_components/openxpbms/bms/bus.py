@@ -143,6 +143,7 @@ class Bus:
         self._closed = False
         self._handed_over = False
         self._owed: dict[tuple[int, int, int], float] = {}
+        self._last_reply: Reply | None = None
         # When the last question was asked that was answered.
         self._answered = -inf
 
@@ -442,6 +443,7 @@ class Bus:
         if isinstance(search.reply, Reply) or owed == [request.shape]:
             for shape in owed:
                 del self._owed[shape]
+        self._last_reply = search.reply if isinstance(search.reply, Reply) else None
         if behind := received[search.end :]:
             self._noisy = True
             self._stray(behind)
@@ -466,6 +468,7 @@ class Bus:
             if isinstance(frame, Reply) and self.watch.was_asked(frame):
                 self.counters.late += 1
                 self.counters_of(frame.address).late += 1
+                self._compare(frame)
                 if self._doubtful(frame) and not self.watch.silent:
                     # Behind a network it was the one answer that was still to come.
                     if self._remote:
@@ -474,6 +477,19 @@ class Bus:
             if self.on_heard:
                 self.on_heard(frame)
         return found
+
+    def _compare(self, frame: Reply) -> None:
+        """Count an answer to what was answered otherwise: two have one address."""
+        last = self._last_reply
+        if (
+            last
+            and not self.watch.silent
+            and frame.shape == last.shape
+            and frame.shape not in self._owed
+            and frame.data != last.data
+        ):
+            self.counters.second_answers += 1
+            self.counters_of(frame.address).second_answers += 1
 
     def _failure(
         self, request: Question, search: Search, received: bytes

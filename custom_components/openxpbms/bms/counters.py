@@ -18,7 +18,11 @@ STRAY_LENGTH = 256
 
 @dataclass(slots=True)
 class Counters:
-    """Counts since the port was first opened; times are in seconds."""
+    """Counts since the port was first opened; times are in seconds.
+
+    `second_answers` are answers to what had just been answered otherwise, which one
+    battery alone never gives.
+    """
 
     exchanges: int = 0
     answers: int = 0
@@ -28,6 +32,7 @@ class Counters:
     wrong_battery: int = 0
     refused: int = 0
     late: int = 0
+    second_answers: int = 0
     doubtful: int = 0
     retries: int = 0
     echoes: int = 0
@@ -77,6 +82,7 @@ class Counters:
             "wrong_battery": self.wrong_battery,
             "refused": self.refused,
             "late": self.late,
+            "second_answers": self.second_answers,
             "doubtful": self.doubtful,
             "retries": self.retries,
             "echoes": self.echoes,

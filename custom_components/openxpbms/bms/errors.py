@@ -106,6 +106,10 @@ class WrongBattery(AnswerError):
     key = "wrong_battery"
 
 
+class AnotherBattery(WrongBattery):
+    """The battery at this address tells another serial number than the known one."""
+
+
 class Refused(AnswerError):
     """The battery heard the question and will not answer it (a Modbus exception)."""
 

@@ -17,6 +17,7 @@ from typing import Any
 from .bank import MODEL, Bank
 from .bus import Bus, Heard
 from .errors import (
+    AnotherBattery,
     AnswerError,
     BusError,
     GarbledAnswer,
@@ -117,8 +118,8 @@ class Seplos:
     async def read(self, identity: Identity) -> Reading:
         """Read one pack whole.
 
-        Raises an AnswerError where any table is missing, WrongBattery where the serial
-        number is another one; then there is no Reading at all.
+        Raises an AnswerError where any table is missing, AnotherBattery where the
+        serial number is another one; then there is no Reading at all.
         """
         address = identity.address
         self._known[address] = identity
@@ -159,7 +160,7 @@ class Seplos:
         if identity.serial is not None:
             serial = serial_of(await self._ask(identity.address, VIA))
             if serial != identity.serial:
-                raise WrongBattery(
+                raise AnotherBattery(
                     f"address {identity.address} belongs to another battery now",
                     address=str(identity.address),
                     other=serial or "?",
@@ -169,7 +170,7 @@ class Seplos:
     async def read_slow(self, identity: Identity) -> Settings:
         """Read parameters, functions and clock; what does not answer stays None.
 
-        Raises WrongBattery where the serial number is another one.
+        Raises AnotherBattery where the serial number is another one.
         """
         address = identity.address
         known: dict[str, Any] = {}

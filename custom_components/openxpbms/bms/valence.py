@@ -20,6 +20,7 @@ import serialx
 
 from .bus import Bus, Heard
 from .errors import (
+    AnotherBattery,
     AnswerError,
     FixedSpeed,
     GarbledAnswer,
@@ -369,8 +370,8 @@ class Valence:
     async def read(self, identity: Identity) -> Reading:
         """Read one module whole.
 
-        Raises an AnswerError where any block is missing, WrongBattery where the serial
-        number is another one; then there is no Reading at all.
+        Raises an AnswerError where any block is missing, AnotherBattery where the
+        serial number is another one; then there is no Reading at all.
         """
         address = identity.address
         values: dict[str, Value] = {}
@@ -394,7 +395,7 @@ class Valence:
     def _check_serial(self, identity: Identity, values: dict[str, Value]) -> None:
         serial = _serial(values, identity.revision or 2)
         if identity.serial is not None and serial != identity.serial:
-            raise WrongBattery(
+            raise AnotherBattery(
                 f"address {identity.address} belongs to another battery now",
                 address=str(identity.address),
                 other=serial or "?",
