@@ -24,6 +24,7 @@ from .energy_store import energy_file
 from .guard_issues import ISSUE_NOT_ARMED, ISSUE_RELAY_FAULT, ISSUE_STATE_LOST
 from .release import async_forget, async_let_go, async_take
 from .services import async_setup_services
+from .troubles import forget_troubles
 from .write_log import WriteLog
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def _forget_issues(hass: HomeAssistant, entry: OpenXPBMSConfigEntry) -> None:
         ISSUE_STATE_LOST,
     ):
         ir.async_delete_issue(hass, DOMAIN, f"{kind}_{entry.entry_id}")
+    forget_troubles(hass, entry)
 
 
 async def async_remove_config_entry_device(

@@ -7,6 +7,7 @@ from typing import Final
 DOMAIN: Final = "openxpbms"
 MANUFACTURER: Final = "Valence"
 
+CONF_ADAPTER: Final = "adapter"
 CONF_ADDRESSES: Final = "addresses"
 CONF_ANSWER_TIMEOUT: Final = "answer_timeout"
 CONF_AT_ONCE: Final = "at_once"

@@ -35,6 +35,7 @@ from .families import current_divisor, make_bus, make_family
 from .guard import Guard
 from .guard_options import interval_of
 from .mosfets import PackSwitch
+from .troubles import Troubles
 from .whole_bank import WholeBank
 from .writes import Writes
 
@@ -105,6 +106,7 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
         self.energy = EnergyStore(hass, entry, self)
         self.writes = Writes(hass, entry, self)
         self.pack_switch = PackSwitch(hass, entry, self)
+        self.troubles = Troubles(hass, entry, self)
         self.bus_device_id = ""
         # At a slow pace two rounds must still join.
         gap = max(GAP, 3 * interval_of(options))
@@ -195,11 +197,13 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
         try:
             await self._round()
             self.reachable = True
-        except Exception:
+        except Exception as err:
             self.reachable = False
             await self._show_rest()
+            await self.troubles.follow(err.__cause__)
             raise
         await self._show_rest()
+        await self.troubles.follow(None)
 
     async def _round(self) -> None:
         start = time.monotonic()

@@ -12,6 +12,7 @@ from .batteries import identities, keys
 from .bms.disguise import Disguise
 from .bms.port import shown
 from .const import (
+    CONF_ADAPTER,
     CONF_BATTERIES,
     CONF_CONNECTIONS,
     CONF_FAMILY,
@@ -78,7 +79,8 @@ def _kept(entry: OpenXPBMSConfigEntry, wanted: Container[str]) -> dict[str, Any]
 
 
 def _entry(entry: OpenXPBMSConfigEntry) -> dict[str, Any]:
-    data = {name: entry.data[name] for name in entry.data if name != CONF_BATTERIES}
+    left_out = (CONF_BATTERIES, CONF_ADAPTER)
+    data = {name: entry.data[name] for name in entry.data if name not in left_out}
     return {
         "entry": {**data, CONF_DEVICE: shown(entry.data[CONF_DEVICE])},
         "options": _options(entry),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from homeassistant.components.repairs import ConfirmRepairFlow, RepairsFlow
 from homeassistant.config_entries import ConfigEntryState
+from homeassistant.const import CONF_DEVICE
 
 from .bank_flow import changed
 from .batteries import identities, keys
@@ -15,6 +16,7 @@ from .guard_issues import ISSUE_NOT_ARMED, ISSUE_UNGUARDED
 from .kept import Mode
 from .matching import Matching
 from .search import fresh_packs
+from .troubles import ISSUE_PORT_MOVED
 from .which_flow import WhichFlow
 from .words import pack_list
 
@@ -76,6 +78,25 @@ class ArmFlow(ConfirmRepairFlow):
         """Arm when told to."""
         if user_input is not None and self._entry.state is ConfigEntryState.LOADED:
             self._entry.runtime_data.guard.set_mode(Mode.ARMED)
+        return await super().async_step_confirm(user_input)
+
+
+class MovedFlow(ConfirmRepairFlow):
+    """The adapter is there under another name: use that."""
+
+    def __init__(self, entry: OpenXPBMSConfigEntry, found: str) -> None:
+        """Keep the entry whose port has gone, and the name it has now."""
+        super().__init__()
+        self._entry = entry
+        self._found = found
+
+    async def async_step_confirm(self, user_input: dict[str, str] | None = None) -> Any:
+        """Take the new name when told to."""
+        if user_input is not None:
+            self.hass.config_entries.async_update_entry(
+                self._entry, data={**self._entry.data, CONF_DEVICE: self._found}
+            )
+            self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
         return await super().async_step_confirm(user_input)
 
 
@@ -143,6 +164,8 @@ async def async_create_fix_flow(
     if data["kind"] == ISSUE_UNGUARDED:
         return ConfirmRepairFlow()
     entry = hass.config_entries.async_get_known_entry(data["entry_id"])
+    if data["kind"] == ISSUE_PORT_MOVED:
+        return MovedFlow(entry, data["found"])
     if data["kind"] == ISSUE_CURRENT_SIGN:
         return InvertCurrentFlow(entry)
     if data["kind"] == ISSUE_NOT_ARMED:

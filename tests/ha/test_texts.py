@@ -22,6 +22,7 @@ from custom_components.openxpbms import (
     select,
     sensor,
     switch,
+    troubles,
 )
 from custom_components.openxpbms.bms import errors
 from custom_components.openxpbms.bms.limits import Quantity
@@ -115,6 +116,16 @@ def test_every_error_has_a_text_with_placeholders_it_fills() -> None:
             assert set(re.findall(r"{(\w+)}", text)) <= {"port", "line", "cause"}
     ports = {error.key for error in errors.PortError.__subclasses__()}
     assert ports <= set(EN["system_health"]["info"])
+    # One that is missing was unplugged.
+    assert ports - {"port_missing"} <= set(EN["issues"])
+
+
+def test_every_trouble_has_a_text() -> None:
+    kinds = {troubles.ISSUE_PORT_MOVED, "port_busy_by", *troubles.OF_BATTERIES}
+    assert kinds <= set(EN["issues"])
+    for kind in troubles.OF_BATTERIES:
+        used = set(re.findall(r"{(\w+)}", str(EN["issues"][kind])))
+        assert used <= {"bus", "battery", "address"}
 
 
 def test_every_entity_has_a_name_and_an_icon() -> None:
