@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from homeassistant.components.sensor import (
@@ -25,8 +26,10 @@ from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
 from .bms.decision import Severity, Waits
 from .bms.limits import Quantity
+from .bms.totals import Place, Spread
 from .const import DOMAIN, FAMILY_SEPLOS, FAMILY_VALENCE
 from .coordinator import OpenXPBMSCoordinator
+from .dead_band import DeadBand
 from .guard_entity import GuardEntity, told
 from .whole_bank import AMPERE_HOURS
 
@@ -34,16 +37,22 @@ if TYPE_CHECKING:
     from homeassistant.helpers.entity import EntityDescription
 
     from .bms.decision import Finding
-    from .bms.totals import Place, Totals
+    from .bms.totals import Totals
     from .guard import Watched
 
 
 @dataclass(frozen=True, kw_only=True)
 class TotalDescription(SensorEntityDescription):
-    """A value of all batteries together."""
+    """A value of all batteries together.
+
+    Its `noise` is what every battery may add to it without a meaning, or, if it is
+    `alike`, what it has by itself.
+    """
 
     value: Callable[[Totals], float | None]
     signed_by_current: bool = False
+    noise: float = 0.0
+    alike: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +61,7 @@ class PlaceDescription(SensorEntityDescription):
 
     place: Callable[[Totals], Place | None]
     what: str
+    noise: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,18 +106,28 @@ def _power(key: str) -> dict[str, Any]:
     return _measured(key, SensorDeviceClass.POWER, UnitOfPower.WATT, 1)
 
 
+# As of a battery's own sensors.
+VOLTS, AMPERES, WATTS, KELVINS, HOURS = 0.02, 0.2, 10.0, 0.1, 0.1
+VOLTS_OF_TWO = 0.002
+
 TOTALS = (
-    TotalDescription(**_volts("voltage", 2), value=lambda t: t.voltage),
     TotalDescription(
-        **_amperes("current", 2), value=lambda t: t.current, signed_by_current=True
+        **_volts("voltage", 2), value=lambda t: t.voltage, noise=VOLTS, alike=True
     ),
     TotalDescription(
-        **_power("power"), value=lambda t: t.power, signed_by_current=True
+        **_amperes("current", 2),
+        value=lambda t: t.current,
+        signed_by_current=True,
+        noise=AMPERES,
+    ),
+    TotalDescription(
+        **_power("power"), value=lambda t: t.power, signed_by_current=True, noise=WATTS
     ),
     TotalDescription(
         **_power("energy_dashboard_power"),
         value=lambda t: None if t.power is None else 0.0 - t.power,
         signed_by_current=True,
+        noise=WATTS,
     ),
     TotalDescription(
         **_measured(
@@ -118,13 +138,22 @@ TOTALS = (
     TotalDescription(
         **_measured("remaining_capacity", None, AMPERE_HOURS, 1),
         value=lambda t: t.remaining,
+        noise=HOURS,
     ),
     TotalDescription(
         **_measured("full_capacity", None, AMPERE_HOURS, 1), value=lambda t: t.full
     ),
-    TotalDescription(**_volts("cell_delta"), value=lambda t: t.cell_delta),
     TotalDescription(
-        **_degrees("bank_mean_temperature"), value=lambda t: t.mean_temperature
+        **_volts("cell_delta"),
+        value=lambda t: t.cell_delta,
+        noise=VOLTS_OF_TWO,
+        alike=True,
+    ),
+    TotalDescription(
+        **_degrees("bank_mean_temperature"),
+        value=lambda t: t.mean_temperature,
+        noise=KELVINS,
+        alike=True,
     ),
 )
 ALLOWED = (
@@ -150,11 +179,13 @@ PLACES = (
         **_degrees("bank_lowest_temperature"),
         place=lambda t: t.lowest_temperature,
         what="sensor",
+        noise=KELVINS,
     ),
     PlaceDescription(
         **_degrees("bank_highest_temperature"),
         place=lambda t: t.highest_temperature,
         what="sensor",
+        noise=KELVINS,
     ),
 )
 SPREAD = SensorEntityDescription(**_volts("battery_spread"))
@@ -214,6 +245,29 @@ class BankSensor(CoordinatorEntity[OpenXPBMSCoordinator], SensorEntity):
         self._attr_device_info = DeviceInfo(identifiers={(DOMAIN, entry_id)})
         self._attr_entity_registry_enabled_default = is_bank(coordinator)
         self._written: tuple[Any, ...] | None = None
+        self._band = DeadBand[Any](0.0)
+        self._shown: Any = None
+
+    def _told(self) -> Any:
+        """Return what the totals say now."""
+        raise NotImplementedError
+
+    def _width(self) -> float:
+        """Return how far what is told may be from what is shown."""
+        return 0.0
+
+    def _take(self) -> None:
+        """Show what is told, unless it only flickers."""
+        told, band = self._told(), self._band
+        apart = 0.0
+        if told is not None and band.shown is not None:
+            apart = _figure(told) - _figure(band.shown)
+        band.width = self._width()
+        # Without noise everything about it is shown at once, its place, too.
+        if band.width:
+            self._shown = band.show(told, apart, monotonic())
+        else:
+            self._shown = band.shown = told
 
     def _state(self) -> tuple[Any, ...]:
         """Return all that makes the state, to see whether it changed."""
@@ -222,10 +276,12 @@ class BankSensor(CoordinatorEntity[OpenXPBMSCoordinator], SensorEntity):
     async def async_added_to_hass(self) -> None:
         """Remember the state that is written now."""
         await super().async_added_to_hass()
+        self._take()
         self._written = self._state()
 
     @callback
     def _handle_coordinator_update(self) -> None:
+        self._take()
         state = self._state()
         if state != self._written:
             self._written = state
@@ -237,6 +293,11 @@ class BankSensor(CoordinatorEntity[OpenXPBMSCoordinator], SensorEntity):
         return super().available and self.native_value is not None
 
     @property
+    def native_value(self) -> float | None:
+        """The value of the last round, or the one that it only flickers about."""
+        return None if self._shown is None else _figure(self._shown)
+
+    @property
     def _totals(self) -> Totals:
         return self.coordinator.whole.totals
 
@@ -245,6 +306,11 @@ class BankSensor(CoordinatorEntity[OpenXPBMSCoordinator], SensorEntity):
         guard = self.coordinator.guard
         found = (b for b in self.coordinator if b.identity.address == address)
         return guard.name_of(guard.of(next(found)))
+
+
+def _figure(told: Any) -> float:
+    """Return the value alone of what may also have a place."""
+    return told.value if isinstance(told, Place | Spread) else told
 
 
 class TotalSensor(BankSensor):
@@ -262,10 +328,12 @@ class TotalSensor(BankSensor):
                 "direction_confirmed": coordinator.current_confirmed
             }
 
-    @property
-    def native_value(self) -> float | None:
-        """The value of the last round."""
+    def _told(self) -> float | None:
         return self.entity_description.value(self._totals)
+
+    def _width(self) -> float:
+        described = self.entity_description
+        return described.noise * (1 if described.alike else self._totals.online)
 
 
 class PlaceSensor(BankSensor):
@@ -273,35 +341,35 @@ class PlaceSensor(BankSensor):
 
     entity_description: PlaceDescription
 
-    @property
-    def native_value(self) -> float | None:
-        """The value of the last round."""
-        place = self.entity_description.place(self._totals)
-        return None if place is None else place.value
+    def _told(self) -> Place | None:
+        return self.entity_description.place(self._totals)
+
+    def _width(self) -> float:
+        return self.entity_description.noise
 
     @property
     def extra_state_attributes(self) -> dict[str, Any]:
         """The battery, and the number of its cell or sensor."""
-        described = self.entity_description
-        place = described.place(self._totals)
+        place = self._shown
         if place is None:
             return {}
-        return {"battery": self._name(place.address), described.what: place.number}
+        what = self.entity_description.what
+        return {"battery": self._name(place.address), what: place.number}
 
 
 class SpreadSensor(BankSensor):
     """How far apart the lowest and the highest battery are, by the mean of cells."""
 
-    @property
-    def native_value(self) -> float | None:
-        """The value of the last round."""
-        spread = self._totals.spread
-        return None if spread is None else spread.value
+    def _told(self) -> Spread | None:
+        return self._totals.spread
+
+    def _width(self) -> float:
+        return VOLTS_OF_TWO
 
     @property
     def extra_state_attributes(self) -> dict[str, Any]:
         """The two batteries."""
-        spread = self._totals.spread
+        spread = self._shown
         if spread is None:
             return {}
         return {
@@ -318,9 +386,7 @@ class OnlineSensor(BankSensor):
         """As long as the entry is loaded: silence is a state."""
         return True
 
-    @property
-    def native_value(self) -> int:
-        """The number of the last round."""
+    def _told(self) -> float:
         return self._totals.online
 
     @property

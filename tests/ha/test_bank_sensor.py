@@ -329,10 +329,34 @@ async def test_states_are_written_only_when_they_change(
     with patch("homeassistant.helpers.entity.Entity._async_write_ha_state") as write:
         await refresh(entry)
         assert write.call_count == 0
-        modules[0].cell_temperatures[1] = 21.4
+        modules[0].cell_temperatures[1] = 22.4
         await refresh(entry)
         # The sensor of the module, and the mean of the bank.
         assert write.call_count == 2
+
+
+async def test_what_flickers_is_not_written(
+    hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
+) -> None:
+    modules = [module(1, current=0.0), module(2, current=0.0)]
+    line = await make_line(*modules)
+    entry = await make_entry(
+        line.path, *map(identity, modules), options=joined("parallel")
+    )
+    with patch(
+        "homeassistant.helpers.entity.Entity._async_write_ha_state", autospec=True
+    ) as write:
+        for amperes in (0.15, -0.15, 0.1, 0.0):
+            for one in modules:
+                one.current = amperes
+                one.cell_temperatures[0] = 20.0 + one.address + amperes / 4
+            await refresh(entry)
+        assert [call.args[0].entity_id for call in write.mock_calls] == []
+    # Two times 0.3 A are more than two batteries flicker.
+    for one in modules:
+        one.current = 0.3
+    await refresh(entry)
+    assert values(hass, "current") == [0.6]
 
 
 async def set_up(
