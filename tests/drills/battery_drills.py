@@ -80,7 +80,7 @@ async def tampering(home: Home, tampers: list[Any]) -> AsyncIterator[None]:
     group=GROUP,
     what="Every third answer comes from another address",
     times=1000,
-    brief=10,
+    brief=6,
     scene=both,
 )
 async def another_battery(home: Home, times: int) -> None:
@@ -93,7 +93,7 @@ async def another_battery(home: Home, times: int) -> None:
     group=GROUP,
     what="Every third answer is that to the request before",
     times=1000,
-    brief=10,
+    brief=6,
     scene=both,
 )
 async def another_block(home: Home, times: int) -> None:
@@ -111,7 +111,7 @@ async def all_recover(home: Home) -> None:
     group=GROUP,
     what="Answers of another table with the length of cell voltages, in a bank",
     times=300,
-    brief=10,
+    brief=6,
     scene=bank,
 )
 async def same_length(home: Home, times: int) -> None:

@@ -54,6 +54,8 @@ class Home:
         self.ears = ears
         self.outcome = Outcome()
         self.stages: list[Stage] = []
+        # Who runs many drills in one home counts what is held once for all.
+        self.counts = True
         self._before: dict[str, int] = {}
 
     async def play(self, drill: Drill, times: int) -> Outcome:
@@ -81,11 +83,12 @@ class Home:
 
     async def warm(self) -> None:
         """Take what is held now for what may be held; call it after some faults."""
-        self._before = await usage()
+        if self.counts:
+            self._before = await usage()
 
     async def compare(self) -> None:
         """Note how much more is held than when it was warm."""
-        if not self._before:
+        if not self._before or not self.counts:
             return
         now = await usage()
         self.outcome.growth = {name: now[name] - self._before[name] for name in now}

@@ -59,22 +59,22 @@ async def bit_errors_1e_4(home: Home, times: int) -> None:
     await befall(home, times, bit_errors=1e-4)
 
 
-@drill(group=GROUP, what="Bit errors, 1 in 1 000", times=1000, brief=5, scene=three)
+@drill(group=GROUP, what="Bit errors, 1 in 1 000", times=1000, brief=3, scene=three)
 async def bit_errors_1e_3(home: Home, times: int) -> None:
     await befall(home, times, bit_errors=1e-3)
 
 
-@drill(group=GROUP, what="Bit errors, 1 in 100", times=1000, brief=10, scene=three)
+@drill(group=GROUP, what="Bit errors, 1 in 100", times=1000, brief=6, scene=three)
 async def bit_errors_1e_2(home: Home, times: int) -> None:
     await befall(home, times, bit_errors=1e-2)
 
 
-@drill(group=GROUP, what="Bytes lost, 1 in 200", times=1000, brief=10, scene=three)
+@drill(group=GROUP, what="Bytes lost, 1 in 200", times=1000, brief=6, scene=three)
 async def lost_bytes(home: Home, times: int) -> None:
     await befall(home, times, lost_bytes=5e-3)
 
 
-@drill(group=GROUP, what="Bytes inserted, 1 in 200", times=1000, brief=10, scene=three)
+@drill(group=GROUP, what="Bytes inserted, 1 in 200", times=1000, brief=6, scene=three)
 async def inserted_bytes(home: Home, times: int) -> None:
     await befall(home, times, inserted_bytes=5e-3)
 
@@ -83,7 +83,7 @@ async def inserted_bytes(home: Home, times: int) -> None:
     group=GROUP,
     what="Bursts of 4 to 32 bytes, in 3 of 10 answers",
     times=1000,
-    brief=10,
+    brief=6,
     scene=three,
 )
 async def bursts(home: Home, times: int) -> None:
@@ -94,7 +94,7 @@ async def bursts(home: Home, times: int) -> None:
     group=GROUP,
     what="Answers that end early, 3 of 10",
     times=1000,
-    brief=10,
+    brief=6,
     scene=three,
 )
 async def truncated(home: Home, times: int) -> None:
@@ -105,7 +105,7 @@ async def truncated(home: Home, times: int) -> None:
     group=GROUP,
     what="Answers that come together with the next one, 2 of 10",
     times=1000,
-    brief=10,
+    brief=6,
     scene=three,
 )
 async def merged(home: Home, times: int) -> None:
@@ -116,7 +116,7 @@ async def merged(home: Home, times: int) -> None:
     group=GROUP,
     what="Answers that come twice, 3 of 10",
     times=1000,
-    brief=10,
+    brief=6,
     scene=three,
 )
 async def duplicated(home: Home, times: int) -> None:
@@ -127,7 +127,7 @@ async def duplicated(home: Home, times: int) -> None:
     group=GROUP,
     what="Answers that never come, 2 of 10",
     times=1000,
-    brief=10,
+    brief=6,
     scene=three,
 )
 async def lost(home: Home, times: int) -> None:
@@ -139,7 +139,7 @@ async def lost(home: Home, times: int) -> None:
     group=GROUP,
     what="Answers just after the time for them, 1 of 10",
     times=1000,
-    brief=10,
+    brief=6,
     scene=both,
 )
 async def late_a_little(home: Home, times: int) -> None:
@@ -152,7 +152,7 @@ async def late_a_little(home: Home, times: int) -> None:
     group=GROUP,
     what="Answers during the next request, 1 of 10",
     times=1000,
-    brief=10,
+    brief=6,
     scene=both,
 )
 async def late_by_one(home: Home, times: int) -> None:
@@ -165,7 +165,7 @@ async def late_by_one(home: Home, times: int) -> None:
     group=GROUP,
     what="Answers three requests later, 1 of 10",
     times=1000,
-    brief=10,
+    brief=6,
     scene=both,
 )
 async def late_by_three(home: Home, times: int) -> None:
