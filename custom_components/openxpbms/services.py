@@ -1,4 +1,4 @@
-"""Actions, for administrators: trip tests, and parameters read and written."""
+"""Actions, for administrators: tests, parameters read and written, a bus watched."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ import voluptuous as vol
 
 from .bms.seplos_writes import Wish
 from .const import DOMAIN
+from .monitor import record
 from .parameter_texts import Texts
 from .parameter_words import compared, offered, resulted
 from .trip_test import async_trip_test
@@ -38,6 +39,8 @@ ATTR_CODE = "code"
 ATTR_EXPORT = "export"
 ATTR_OTHER_DEVICE_ID = "other_device_id"
 ATTR_PARAMETER = "parameter"
+ATTR_SECONDS = "seconds"
+ATTR_SERIAL_NUMBERS = "serial_numbers"
 ATTR_VALUE = "value"
 ATTR_WRITE = "write"
 
@@ -123,6 +126,16 @@ async def _compare(call: ServiceCall) -> ServiceResponse:
     return {"differences": differences}
 
 
+async def _monitor(call: ServiceCall) -> ServiceResponse:
+    """Record what goes over a bus for some seconds."""
+    entry = _bus(call.hass, call.data[ATTR_DEVICE_ID])
+    return await record(
+        entry,
+        call.data[ATTR_SECONDS],
+        serial_numbers=call.data[ATTR_SERIAL_NUMBERS],
+    )
+
+
 def _exported(export: Any) -> list[dict[str, Any]]:
     """Return the parameters in the response of get_parameters."""
     rows = export.get("parameters") if isinstance(export, dict) else export
@@ -167,6 +180,17 @@ _ACTIONS: dict[str, tuple[Action, dict[Any, Any], SupportsResponse]] = {
         },
         SupportsResponse.ONLY,
     ),
+    "monitor": (
+        _monitor,
+        {
+            **_DEVICE,
+            vol.Optional(ATTR_SECONDS, default=10): vol.All(
+                vol.Coerce(float), vol.Range(min=1, max=60)
+            ),
+            vol.Optional(ATTR_SERIAL_NUMBERS, default=False): cv.boolean,
+        },
+        SupportsResponse.ONLY,
+    ),
 }
 
 
@@ -191,3 +215,14 @@ def _battery(
     raise ServiceValidationError(
         translation_domain=DOMAIN, translation_key="not_a_battery"
     )
+
+
+def _bus(hass: HomeAssistant, device_id: str) -> OpenXPBMSConfigEntry:
+    """Return the entry of a bus. Raises ServiceValidationError for a battery."""
+    entry: OpenXPBMSConfigEntry
+    device, entry = async_get_device_and_config_entry(hass, DOMAIN, device_id)
+    if (DOMAIN, entry.entry_id) not in device.identifiers:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN, translation_key="not_a_bus"
+        )
+    return entry

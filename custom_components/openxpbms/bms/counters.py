@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from statistics import median, quantiles
 import time
@@ -109,11 +110,26 @@ class TracedFrame:
 
 
 class Trace:
-    """The last frames of a bus, in order."""
+    """The last frames of a bus, in order.
 
-    def __init__(self) -> None:
-        """Start empty."""
-        self._frames: deque[TracedFrame] = deque(maxlen=KEPT_FRAMES)
+    `added` counts them with those that are not kept any more.
+    """
+
+    def __init__(self, kept: int = KEPT_FRAMES) -> None:
+        """Start empty, to keep so many."""
+        self._frames: deque[TracedFrame] = deque(maxlen=kept)
+        self._tapes: list[Trace] = []
+        self.added = 0
+
+    @contextmanager
+    def tape(self, kept: int) -> Iterator[Trace]:
+        """Record what comes from now on beside this trace, the last so many frames."""
+        tape = Trace(kept)
+        self._tapes.append(tape)
+        try:
+            yield tape
+        finally:
+            self._tapes.remove(tape)
 
     def add(self, direction: Direction, data: bytes, line: str) -> None:
         """Note bytes that went over the wire just now.
@@ -121,6 +137,8 @@ class Trace:
         Stray bytes come in small pieces, which are joined so that they do not crowd
         out the rest.
         """
+        for tape in self._tapes:
+            tape.add(direction, data, line)
         last = self._frames[-1] if self._frames else None
         if (
             last
@@ -134,7 +152,20 @@ class Trace:
         for at in range(0, len(data), size):
             piece = data[at : at + size]
             self._frames.append(TracedFrame(time.time(), direction, piece, line))
+            self.added += 1
 
     def __iter__(self) -> Iterator[TracedFrame]:
         """Iterate from the oldest."""
         return iter(tuple(self._frames))
+
+
+def joined(trace: Iterable[TracedFrame]) -> Iterator[list[TracedFrame]]:
+    """Put stray bytes together that came in pieces: a frame may lie across."""
+    run: list[TracedFrame] = []
+    for frame in trace:
+        if run and not run[-1].direction == frame.direction == "stray":
+            yield run
+            run = []
+        run.append(frame)
+    if run:
+        yield run

@@ -15,7 +15,7 @@ import string
 from typing import Protocol
 
 from . import seplos_tables, valence
-from .counters import TracedFrame
+from .counters import TracedFrame, joined
 from .frame import Frame, Reply, Write, find_frames, with_crc
 from .reading import Identity
 from .valence import serial_number
@@ -48,7 +48,7 @@ class Disguise:
         known = tuple(batteries)
         return [
             frame
-            for run in _runs(trace)
+            for run in joined(trace)
             for frame in (run if run[0].direction == "sent" else self._run(run, known))
         ]
 
@@ -247,15 +247,3 @@ _HIDERS: dict[str, Callable[[bytes], _Hider]] = {
     "valence": _ValenceHider,
     "seplos": _SeplosHider,
 }
-
-
-def _runs(trace: Iterable[TracedFrame]) -> Iterator[list[TracedFrame]]:
-    """Put stray bytes together that came in pieces: a serial number may lie across."""
-    run: list[TracedFrame] = []
-    for frame in trace:
-        if run and not run[-1].direction == frame.direction == "stray":
-            yield run
-            run = []
-        run.append(frame)
-    if run:
-        yield run
