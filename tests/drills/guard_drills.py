@@ -111,6 +111,8 @@ class Hurry:
             step = min(seconds, 4.0)
             self._ahead += step
             seconds -= step
+            if on.guard._timer:
+                on.guard._timer()
             on.guard._due(datetime.now(UTC))
             await on.coordinator.async_refresh()
 
