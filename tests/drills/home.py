@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from homeassistant.core import HomeAssistant
 from homeassistant.loader import DATA_CUSTOM_COMPONENTS
+from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import async_test_home_assistant
 
 from .drill import Drill, Outcome
@@ -131,6 +132,8 @@ async def home() -> AsyncIterator[Home]:
         ):
             async with async_test_home_assistant(config_dir=directory) as hass:
                 hass.data.pop(DATA_CUSTOM_COMPONENTS, None)
+                # The integration depends on it; nothing else of that is needed here.
+                assert await async_setup_component(hass, "usb", {})
                 handler = loop.get_exception_handler()
 
                 def note(loop: Any, context: dict[str, Any]) -> None:
