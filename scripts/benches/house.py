@@ -90,6 +90,8 @@ async def house(
             async_test_home_assistant(config_dir=folder)
         )
         hass.data.pop(DATA_CUSTOM_COMPONENTS, None)
+        # The integration depends on it; nothing else of that is needed here.
+        assert await async_setup_component(hass, "usb", {})
         entry = MockConfigEntry(
             domain=DOMAIN,
             data={

@@ -35,6 +35,7 @@ async def test_drill(name: str) -> None:
     judge(DRILLS[name], await run(DRILLS[name], DRILLS[name].brief))
 
 
+@pytest.mark.usefixtures("socket_enabled")
 @pytest.mark.parametrize("scene", TOGETHER)
 async def test_drills_one_after_the_other(scene: str) -> None:
     drills = TOGETHER[scene]
