@@ -46,4 +46,6 @@ async def test_drills_one_after_the_other(scene: str) -> None:
         for drill in drills[1:]:
             judge(drill, await home.play(drill, drill.brief))
         after = await usage()
-    assert {name for name in LEFT_BEHIND if after[name] > before[name] + 2} == set()
+    more = {name: after[name] - before[name] for name in LEFT_BEHIND}
+    # A server that forgets its client keeps that connection, one for each bus.
+    assert max(more.values()) <= max(2, len(home.stages)), more
