@@ -34,6 +34,7 @@ from .energy_store import EnergyStore
 from .families import current_divisor, make_bus, make_family
 from .guard import Guard
 from .guard_options import interval_of
+from .kept import Mode
 from .mosfets import PackSwitch
 from .troubles import Troubles
 from .whole_bank import WholeBank
@@ -102,6 +103,8 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
         self._shown: dict[int, tuple[object, ...]] = {}
         self.keys = keys(entry)
         self.guard = Guard(hass, entry, self)
+        self._serving = False
+        self.guard.onlookers.append(self._follow_mode)
         self.whole = WholeBank(entry, self)
         self.energy = EnergyStore(hass, entry, self)
         self.writes = Writes(hass, entry, self)
@@ -205,8 +208,37 @@ class OpenXPBMSCoordinator(DataUpdateCoordinator[None]):
         await self._show_rest()
         await self.troubles.follow(None)
 
+    @callback
+    def _follow_mode(self) -> None:
+        """Close the port for service at once, and open it again afterwards."""
+        serving = self.guard.mode is Mode.SERVICE
+        if serving == self._serving or self.guard.stopped:
+            return
+        self._serving = serving
+        self.config_entry.async_create_background_task(
+            self.hass, self._lend_or_take_back(), f"{self.name} service"
+        )
+
+    async def _lend_or_take_back(self) -> None:
+        if self._serving:
+            await self.bus.lend()
+        await self.async_request_refresh()
+
+    async def _away(self) -> None:
+        """Do without the port, which somebody else uses."""
+        await self.bus.lend()
+        for battery in self:
+            battery.lost(self.bus.lent)
+        self._forget_foreign_master()
+        self.whole.follow()
+        self.energy.take()
+
     async def _round(self) -> None:
         start = time.monotonic()
+        if self._serving:
+            await self._away()
+            return
+        self.bus.take_back()
         try:
             await self.rounds.round()
         except BusError as err:

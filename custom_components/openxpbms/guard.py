@@ -33,7 +33,15 @@ from .bms.outputs import (
     must_disconnect,
     plan,
 )
-from .bms.protection import FRESH, Memory, Relays, acknowledge, judge, recover
+from .bms.protection import (
+    FRESH,
+    Memory,
+    Relays,
+    acknowledge,
+    judge,
+    recover,
+    unheard,
+)
 from .bms.relay import WELDED_AFTER, RelayFault, Report
 from .bms.storage import charges
 from .const import CONF_GUARDED, DOMAIN
@@ -237,6 +245,7 @@ class Guard:
         if self._kept.service_until is not None and now >= self._kept.service_until:
             self._kept.mode = self._kept.after_service
             self._kept.service_until = None
+            self._after_service(now)
         for watched in self.watched.values():
             self._judge(watched, None, now)
         self.act()
@@ -608,11 +617,19 @@ class Guard:
         if self._kept.mode is not Mode.SERVICE:
             # What was never armed is not armed by time.
             self._kept.after_service = self._kept.mode
+        elif mode is not Mode.SERVICE:
+            self._after_service(monotonic())
         self._kept.mode = mode
         until = monotonic() + SERVICE_FOR if mode is Mode.SERVICE else None
         self._kept.service_until = until
         self._kept.plan = PlanMemory()
         self.act()
+
+    def _after_service(self, now: float) -> None:
+        """Nothing could be heard meanwhile: relays have the grace of a start."""
+        for watched in self.watched.values():
+            watched.kept.memory = unheard(watched.kept.memory, now)
+            self._judge(watched, None, now)
 
     @callback
     def set_storage(self, *, on: bool) -> None:

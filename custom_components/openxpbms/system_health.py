@@ -12,6 +12,7 @@ from homeassistant.helpers.translation import async_get_translations
 from .bms.errors import PortBusy, PortError
 from .const import CONF_FAMILY, DOMAIN
 from .families import KINDS
+from .kept import Mode
 from .search import port_consumers
 from .words import entry_title
 
@@ -101,6 +102,8 @@ def _lines(coordinator: OpenXPBMSCoordinator, text: Text) -> Iterator[tuple[str,
 def _silence(coordinator: OpenXPBMSCoordinator) -> str:
     """Return the word for what keeps a bus from asking."""
     watch = coordinator.bus.watch
+    if coordinator.guard.mode is Mode.SERVICE:
+        return "service"
     if not coordinator.asks:
         return "listens"
     if watch.held:

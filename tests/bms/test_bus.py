@@ -17,7 +17,9 @@ from custom_components.openxpbms.bms.errors import (
     ForeignMaster,
     GarbledAnswer,
     NoAnswer,
+    PortBusy,
     PortGone,
+    PortLent,
     PortMissing,
     Refused,
     WrongBattery,
@@ -1009,3 +1011,31 @@ async def test_a_flood_while_an_answer_is_waited_for_does_not_pile_up(
     with pytest.raises(GarbledAnswer):
         await asking
     assert sum(len(frame.data) for frame in bus.trace) < 2 * bus_module.MOST_BYTES
+
+
+async def test_a_lent_port_is_free_for_others_until_it_is_taken_back(
+    make_line: MakeLine, make_bus: MakeBus
+) -> None:
+    line = await make_line(Script([answer(SUMMARY_1, 1), answer(SUMMARY_1, 2)]))
+    bus, other = make_bus(line.path), make_bus(line.path)
+    await bus.open(LINE)
+    with pytest.raises(PortBusy):
+        await other.open(LINE)
+    async with bus.hold(LINE) as held:
+        lending = asyncio.create_task(bus.lend())
+        await asyncio.sleep(0)
+        await held.exchange(SUMMARY_1)  # whoever holds the bus ends first
+        assert not lending.done()
+    await lending
+    await other.open(LINE)
+    await other.close()
+    with pytest.raises(PortLent, match="is closed for service"):
+        await bus.open(LINE)
+    with pytest.raises(PortLent):
+        await bus.exchange(SUMMARY_1, LINE)
+    with pytest.raises(PortLent):
+        await bus.listen(LINE, 0.01)
+    assert not bus.is_open
+    bus.take_back()
+    await bus.open(LINE)
+    assert await bus.exchange(SUMMARY_1, LINE) == reply(SUMMARY_1, 2)

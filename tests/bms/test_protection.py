@@ -34,6 +34,7 @@ from custom_components.openxpbms.bms.protection import (
     judge,
     lost,
     recover,
+    unheard,
 )
 from custom_components.openxpbms.bms.reading import Alarm, Group, Reading
 from custom_components.openxpbms.bms.rules import RULES
@@ -555,6 +556,20 @@ def test_before_the_first_reading_there_is_grace() -> None:
     decision = battery.judge(None, after=0.1)
     assert (decision.may_charge, decision.may_discharge) == (False, False)
     assert battery.found()[Q.SILENCE, STOP].limit == 30.0
+
+
+def test_when_nobody_could_listen_there_is_grace_again() -> None:
+    battery = Battery()
+    battery.judge(reading(3.95))
+    battery.judge(None, after=1800.0)
+    assert battery.has(Q.SILENCE)
+    battery.memory = unheard(battery.memory, battery.now)
+    decision = battery.judge()
+    assert not battery.has(Q.SILENCE)
+    assert battery.has(Q.CELL_OVER_VOLTAGE)  # what was the matter still is
+    assert decision.may_discharge
+    assert not decision.may_begin(Way.DISCHARGE)
+    assert not battery.judge(None, after=30.0).may_discharge
 
 
 def test_a_first_reading_in_time_needs_no_others() -> None:

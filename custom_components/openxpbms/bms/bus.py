@@ -22,6 +22,7 @@ from .errors import (
     GarbledAnswer,
     NoAnswer,
     PortGone,
+    PortLent,
     Refused,
     WrongBattery,
 )
@@ -141,6 +142,7 @@ class Bus:
         self._noisy = False
         self._listened = False
         self._closed = False
+        self._lent = False
         self._handed_over = False
         self._owed: dict[tuple[int, int, int], float] = {}
         self._last_reply: Reply | None = None
@@ -194,7 +196,29 @@ class Bus:
             self.watch.forget()
             return Heard(self.watch.silent, self.watch.unread_bytes - noise)
 
+    async def lend(self) -> None:
+        """Close the port until `take_back`; whatever holds the bus ends first.
+
+        Meanwhile whoever wants something from it gets PortLent.
+        """
+        async with self._lock:
+            self._lent = True
+            await self._port.close()
+
+    def take_back(self) -> None:
+        """Let the port be opened again."""
+        self._lent = False
+
+    @property
+    def lent(self) -> PortLent:
+        """What tells that the port is lent."""
+        return PortLent(
+            f"{shown(self.url)} is closed for service", port=shown(self.url)
+        )
+
     async def _opened(self, line: Line) -> None:
+        if self._lent:
+            raise self.lent
         if self._port.is_open and not self._stale:
             return
         if self._closed:
@@ -382,6 +406,8 @@ class Bus:
         """Raise where nothing can or may be sent."""
         if self.mute:
             raise RuntimeError("a mute bus only listens")
+        if self._lent:
+            raise self.lent
         self._port.check()
         if self.watch.silent:
             raise ForeignMaster(

@@ -60,6 +60,12 @@ class PortGone(PortError):
     key = "port_gone"
 
 
+class PortLent(PortError):
+    """The port is closed on purpose, so that somebody else can use the line."""
+
+    key = "port_lent"
+
+
 class UnsupportedLine(PortError):
     """The transport refuses the line settings."""
 

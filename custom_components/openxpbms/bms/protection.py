@@ -122,6 +122,13 @@ class Relays:
 _NO_RELAYS = Relays()
 
 
+def unheard(memory: Memory, now: float) -> Memory:
+    """Return what stays when nobody could listen until now: silence begins anew."""
+    return replace(
+        memory, began=now, heard=None, silent=frozenset(), silent_since=None, whole=0
+    )
+
+
 def lost(began: float) -> Memory:
     """Return the memory of a battery whose kept state cannot be read: it is latched."""
     trip = Trip(since=began, latched=True)
