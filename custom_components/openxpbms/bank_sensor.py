@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import monotonic
@@ -245,29 +246,9 @@ class BankSensor(CoordinatorEntity[OpenXPBMSCoordinator], SensorEntity):
         self._attr_device_info = DeviceInfo(identifiers={(DOMAIN, entry_id)})
         self._attr_entity_registry_enabled_default = is_bank(coordinator)
         self._written: tuple[Any, ...] | None = None
-        self._band = DeadBand[Any](0.0)
-        self._shown: Any = None
-
-    def _told(self) -> Any:
-        """Return what the totals say now."""
-        raise NotImplementedError
-
-    def _width(self) -> float:
-        """Return how far what is told may be from what is shown."""
-        return 0.0
 
     def _take(self) -> None:
-        """Show what is told, unless it only flickers."""
-        told, band = self._told(), self._band
-        apart = 0.0
-        if told is not None and band.shown is not None:
-            apart = _figure(told) - _figure(band.shown)
-        band.width = self._width()
-        # Without noise everything about it is shown at once, its place, too.
-        if band.width:
-            self._shown = band.show(told, apart, monotonic())
-        else:
-            self._shown = band.shown = told
+        """Take what there is to show, once in a round."""
 
     def _state(self) -> tuple[Any, ...]:
         """Return all that makes the state, to see whether it changed."""
@@ -293,11 +274,6 @@ class BankSensor(CoordinatorEntity[OpenXPBMSCoordinator], SensorEntity):
         return super().available and self.native_value is not None
 
     @property
-    def native_value(self) -> float | None:
-        """The value of the last round, or the one that it only flickers about."""
-        return None if self._shown is None else _figure(self._shown)
-
-    @property
     def _totals(self) -> Totals:
         return self.coordinator.whole.totals
 
@@ -308,12 +284,50 @@ class BankSensor(CoordinatorEntity[OpenXPBMSCoordinator], SensorEntity):
         return guard.name_of(guard.of(next(found)))
 
 
+class CalmSensor(BankSensor):
+    """A sensor of what the totals say, which does not follow what only flickers."""
+
+    def __init__(
+        self, coordinator: OpenXPBMSCoordinator, description: EntityDescription
+    ) -> None:
+        """Begin with nothing shown."""
+        super().__init__(coordinator, description)
+        self._band = DeadBand[Any](0.0)
+        self._shown: Any = None
+
+    @abstractmethod
+    def _told(self) -> Any:
+        """Return what the totals say now."""
+
+    def _width(self) -> float:
+        """Return how far what is told may be from what is shown."""
+        return 0.0
+
+    def _take(self) -> None:
+        """Show what is told, unless it only flickers."""
+        told, band = self._told(), self._band
+        apart = 0.0
+        if told is not None and band.shown is not None:
+            apart = _figure(told) - _figure(band.shown)
+        band.width = self._width()
+        # Without noise everything about it is shown at once, its place, too.
+        if band.width:
+            self._shown = band.show(told, apart, monotonic())
+        else:
+            self._shown = band.shown = told
+
+    @property
+    def native_value(self) -> float | None:
+        """The value of the last round, or the one that it only flickers about."""
+        return None if self._shown is None else _figure(self._shown)
+
+
 def _figure(told: Any) -> float:
     """Return the value alone of what may also have a place."""
     return told.value if isinstance(told, Place | Spread) else told
 
 
-class TotalSensor(BankSensor):
+class TotalSensor(CalmSensor):
     """A value of all batteries together."""
 
     entity_description: TotalDescription
@@ -336,7 +350,7 @@ class TotalSensor(BankSensor):
         return described.noise * (1 if described.alike else self._totals.online)
 
 
-class PlaceSensor(BankSensor):
+class PlaceSensor(CalmSensor):
     """The lowest or highest value of all batteries, and whose it is."""
 
     entity_description: PlaceDescription
@@ -357,7 +371,7 @@ class PlaceSensor(BankSensor):
         return {"battery": self._name(place.address), what: place.number}
 
 
-class SpreadSensor(BankSensor):
+class SpreadSensor(CalmSensor):
     """How far apart the lowest and the highest battery are, by the mean of cells."""
 
     def _told(self) -> Spread | None:
@@ -378,7 +392,7 @@ class SpreadSensor(BankSensor):
         }
 
 
-class OnlineSensor(BankSensor):
+class OnlineSensor(CalmSensor):
     """How many batteries answer, or are heard; always available."""
 
     @property

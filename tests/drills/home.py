@@ -61,8 +61,8 @@ class Home:
 
     async def play(self, drill: Drill, times: int) -> Outcome:
         """Run a drill and return what came of it."""
-        self.outcome, self._before = Outcome(), {}
-        self.ears.exceptions = self.outcome.exceptions
+        # What went wrong before, as at the start of the buses, is not forgotten.
+        self.outcome, self._before = Outcome(exceptions=self.ears.exceptions), {}
         begun = time.monotonic()
         await drill.act(self, times)
         self.outcome.seconds = time.monotonic() - begun

@@ -213,7 +213,7 @@ class Stage:
         """Unload the entry."""
         hass = self.home.hass
         self.home.outcome.complaints += self.line.complaints
-        await hass.config_entries.async_unload(self.entry.entry_id)
+        assert await hass.config_entries.async_unload(self.entry.entry_id)
         await hass.async_block_till_done()
 
     # Waiting
