@@ -126,10 +126,8 @@ class Troubles:
         url = self.coordinator.bus.url
         details = {"port": shown(url), **error.details}
         if isinstance(error, (PortGone, PortMissing)):
-            async with asyncio.timeout(LOOK_FOR):
-                found = await moved_to(
-                    self.hass, url, self.entry.data.get(CONF_ADAPTER)
-                )
+            adapter = self.entry.data.get(CONF_ADAPTER)
+            found = await _soon(moved_to(self.hass, url, adapter))
             if found is not None:
                 self._raise(
                     ISSUE_PORT,

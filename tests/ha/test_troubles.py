@@ -17,6 +17,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 import serialx
 
+from custom_components.openxpbms.adapter import adapter_of
 from custom_components.openxpbms.batteries import stored
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.const import DOMAIN
@@ -146,6 +147,12 @@ async def test_an_adapter_under_a_new_name_is_offered_and_taken(
         await rounds(entry)
         assert told(hass) == {"port": "port_gone"}
         scan.return_value = [
+            SerialDevice(
+                device="/dev/ttyS0",
+                serial_number="A50285BI",
+                manufacturer="FTDI",
+                description="FT232R USB UART",
+            ),
             usb("/dev/other", "/dev/other", serial_number="B1"),
             usb(line.path, str(new)),
         ]
@@ -179,6 +186,8 @@ async def test_another_kind_of_port_is_no_adapter(
         scan.return_value = []
         await entry.runtime_data.troubles._note_adapter()
         assert "adapter" not in entry.data
+        scan.return_value = [usb("socket://host:1", "socket://host:1")]
+        assert await adapter_of(hass, "socket://host:1") is None
 
 
 async def test_a_port_in_use_names_who_has_it(
@@ -220,9 +229,15 @@ async def test_looking_for_ports_may_take_too_long(
     one = module()
     line = await make_line(one)
     entry = await make_entry(line.path, identity(one))
-    hass.config_entries.async_update_entry(entry, data={**entry.data, "adapter": {}})
+    await hass.async_block_till_done(wait_background_tasks=True)
+    adapter = {"serial_number": "A50285BI"}
+    data = {**entry.data, "adapter": adapter}
+    hass.config_entries.async_update_entry(entry, data=data)
+    looked = 0
 
     async def never(hass: HomeAssistant) -> Any:
+        nonlocal looked
+        looked += 1
         await asyncio.Event().wait()
 
     line.unplug()
@@ -233,6 +248,7 @@ async def test_looking_for_ports_may_take_too_long(
         patch("custom_components.openxpbms.troubles.LOOK_FOR", 0.05),
     ):
         await rounds(entry)
+    assert looked == 1
     assert told(hass) == {"port": "port_gone"}
 
 
