@@ -111,10 +111,15 @@ class Hurry:
             step = min(seconds, 4.0)
             self._ahead += step
             seconds -= step
-            if on.guard._timer:
-                on.guard._timer()
-            on.guard._due(datetime.now(UTC))
+            judge_now(on)
             await on.coordinator.async_refresh()
+
+
+def judge_now(on: Stage) -> None:
+    """Let protection look at the time, as if its timer had rung."""
+    if on.guard._timer:
+        on.guard._timer()
+    on.guard._due(datetime.now(UTC))
 
 
 HURRY: HassKey[Hurry] = HassKey("hurry")
@@ -728,7 +733,7 @@ async def clock_set(home: Home, times: int) -> None:
         with wall_clock((-3600.0, 86400.0)[n % 2]):
             home.injected()
             for on in home.stages:
-                on.guard._due(datetime.now(UTC))
+                judge_now(on)
             await asyncio.gather(*(on.recovers() for on in home.stages))
 
     await repeat(home, times, once)
