@@ -169,7 +169,7 @@ class Stage:
     async def start(self) -> None:
         """Set the entry up."""
         hass = self.home.hass
-        hass.bus.async_listen("state_changed", self._state_changed)
+        self._unlisten = hass.bus.async_listen("state_changed", self._state_changed)
         assert await hass.config_entries.async_setup(self.entry.entry_id)
         self.hook()
 
@@ -213,6 +213,7 @@ class Stage:
         """Unload the entry."""
         hass = self.home.hass
         self.home.outcome.complaints += self.line.complaints
+        self._unlisten()
         assert await hass.config_entries.async_unload(self.entry.entry_id)
         await hass.async_block_till_done()
 

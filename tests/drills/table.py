@@ -37,6 +37,8 @@ def row(drill: Drill, outcome: Outcome) -> str:
 def table(done: list[tuple[Drill, Outcome]], day: str, where: str) -> str:
     """Return all lines by group, and when and where they came about."""
     lines = [f"Written by `scripts/drill` on {day} ({where}).\n"]
+    order = [drill.group for drill, _ in done]
+    done = sorted(done, key=lambda item: order.index(item[0].group))
     for group, members in groupby(done, lambda item: item[0].group):
         lines += [f"### {group}\n", HEAD]
         lines += [row(drill, outcome) for drill, outcome in members]
