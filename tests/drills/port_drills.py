@@ -441,8 +441,15 @@ async def network_stalls(home: Home, times: int) -> None:
     scene=remote,
 )
 async def answers_held_back(home: Home, times: int) -> None:
+    """Only who asks can know when an answer should have come."""
+    heard = [on for on in home.stages if not on.asks]
+    for on in heard:
+        on.judging = False
     for number in range(times):
         await stalls(home, 1, 2 + 4.7 * number % 10, deaf=False)
+    for on in heard:
+        on.judging = True
+    home.note("a bank that is only heard is shown as late as it comes: not judged")
 
 
 async def stalls(home: Home, times: int, seconds: float, *, deaf: bool) -> None:
