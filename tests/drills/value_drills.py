@@ -123,7 +123,7 @@ async def cell_of_0_v(home: Home, times: int) -> None:
     await nonsense(home, times, a_cell(0.0), opens=BOTH)
 
 
-@drill(group=GROUP, what="A cell of 65.535 V", times=5, brief=1)
+@drill(group=GROUP, what="A cell of 65.535 V", times=5, brief=0)
 async def cell_of_65_v(home: Home, times: int) -> None:
     await nonsense(home, times, a_cell(65.535), opens=BOTH, refused=True)
 
@@ -152,7 +152,7 @@ async def zero_celsius(home: Home, times: int) -> None:
     group=GROUP,
     what="Values that stand still for 20 s",
     times=30,
-    brief=3,
+    brief=0,
     scene=three,
 )
 async def frozen(home: Home, times: int) -> None:

@@ -49,12 +49,12 @@ async def _one(on: Stage, times: int, faults: dict[str, Any]) -> None:
         setattr(on.faults, name, on.calm[name])
 
 
-@drill(group=GROUP, what="Bit errors, 1 in 100 000", times=20, brief=1, scene=three)
+@drill(group=GROUP, what="Bit errors, 1 in 100 000", times=20, brief=0, scene=three)
 async def bit_errors_1e_5(home: Home, times: int) -> None:
     await befall(home, times, bit_errors=1e-5)
 
 
-@drill(group=GROUP, what="Bit errors, 1 in 10 000", times=300, brief=3, scene=three)
+@drill(group=GROUP, what="Bit errors, 1 in 10 000", times=300, brief=0, scene=three)
 async def bit_errors_1e_4(home: Home, times: int) -> None:
     await befall(home, times, bit_errors=1e-4)
 
@@ -74,7 +74,7 @@ async def lost_bytes(home: Home, times: int) -> None:
     await befall(home, times, lost_bytes=5e-3)
 
 
-@drill(group=GROUP, what="Bytes inserted, 1 in 200", times=1000, brief=6, scene=three)
+@drill(group=GROUP, what="Bytes inserted, 1 in 200", times=1000, brief=0, scene=three)
 async def inserted_bytes(home: Home, times: int) -> None:
     await befall(home, times, inserted_bytes=5e-3)
 
@@ -83,7 +83,7 @@ async def inserted_bytes(home: Home, times: int) -> None:
     group=GROUP,
     what="Bursts of 4 to 32 bytes, in 3 of 10 answers",
     times=1000,
-    brief=6,
+    brief=0,
     scene=three,
 )
 async def bursts(home: Home, times: int) -> None:
