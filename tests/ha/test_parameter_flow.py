@@ -202,7 +202,7 @@ async def test_a_bank_with_a_master_gets_a_reason_and_what_to_do(
         hass, line.path, pack_identity(1, None), mode="listen", options=ON
     )
     page = await dialog.open(entry)
-    assert page["menu_options"] == ["general", "outputs", "limits", "parameter"]
+    assert page["menu_options"] == ["general", "bank", "outputs", "limits", "parameter"]
     await dialog.answer(next_step_id="parameter")
     assert dialog.shown["reason"] == "listening"
     assert "Take the pack out of the bank" in dialog.end
@@ -214,7 +214,7 @@ async def test_modules_of_another_family_offer_nothing_of_it(
 ) -> None:
     with setups():
         menu = await open_page(hass, await make_bus(hass))
-    assert menu["menu_options"] == ["general", "outputs", "limits"]
+    assert menu["menu_options"] == ["general", "bank", "outputs", "limits"]
 
 
 async def test_a_bus_that_is_not_running_is_told(
