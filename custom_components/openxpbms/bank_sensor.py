@@ -21,9 +21,7 @@ from homeassistant.const import (
     UnitOfRatio,
     UnitOfTemperature,
 )
-from homeassistant.core import callback
 from homeassistant.helpers.device_registry import DeviceInfo
-from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
 from .bms.decision import Severity, Waits
 from .bms.limits import Quantity
@@ -31,6 +29,7 @@ from .bms.totals import Place, Spread
 from .const import DOMAIN, FAMILY_SEPLOS, FAMILY_VALENCE
 from .coordinator import OpenXPBMSCoordinator
 from .dead_band import DeadBand
+from .entity import QuietEntity
 from .guard_entity import GuardEntity, told
 from .whole_bank import AMPERE_HOURS
 
@@ -230,10 +229,8 @@ def is_bank(coordinator: OpenXPBMSCoordinator) -> bool:
     return len(list(coordinator)) > 1 or not coordinator.asks
 
 
-class BankSensor(CoordinatorEntity[OpenXPBMSCoordinator], SensorEntity):
-    """A sensor of the bank, written only when something of it changed."""
-
-    _attr_has_entity_name = True
+class BankSensor(QuietEntity, SensorEntity):
+    """A sensor of the bank."""
 
     def __init__(
         self, coordinator: OpenXPBMSCoordinator, description: EntityDescription
@@ -245,28 +242,10 @@ class BankSensor(CoordinatorEntity[OpenXPBMSCoordinator], SensorEntity):
         self._attr_unique_id = f"{entry_id}_{description.key}"
         self._attr_device_info = DeviceInfo(identifiers={(DOMAIN, entry_id)})
         self._attr_entity_registry_enabled_default = is_bank(coordinator)
-        self._written: tuple[Any, ...] | None = None
-
-    def _take(self) -> None:
-        """Take what there is to show, once in a round."""
 
     def _state(self) -> tuple[Any, ...]:
         """Return all that makes the state, to see whether it changed."""
         return self.available, self.native_value, self.extra_state_attributes
-
-    async def async_added_to_hass(self) -> None:
-        """Remember the state that is written now."""
-        await super().async_added_to_hass()
-        self._take()
-        self._written = self._state()
-
-    @callback
-    def _handle_coordinator_update(self) -> None:
-        self._take()
-        state = self._state()
-        if state != self._written:
-            self._written = state
-            super()._handle_coordinator_update()
 
     @property
     def available(self) -> bool:

@@ -21,37 +21,18 @@ if TYPE_CHECKING:
 MANUFACTURERS = {FAMILY_SEPLOS: "Seplos", FAMILY_VALENCE: "Valence"}
 
 
-class BatteryEntity(CoordinatorEntity[OpenXPBMSCoordinator]):
-    """One entity of one battery, written only when something of it changed."""
+class QuietEntity(CoordinatorEntity[OpenXPBMSCoordinator]):
+    """An entity that is written only when something of it changed."""
 
     _attr_has_entity_name = True
-
-    def __init__(
-        self,
-        coordinator: OpenXPBMSCoordinator,
-        battery: Battery,
-        description: EntityDescription,
-    ) -> None:
-        """Name the entity by the battery's lasting key."""
-        super().__init__(coordinator, context=battery)
-        self.entity_description = description
-        self.battery = battery
-        key = coordinator.key_of(battery)
-        self._attr_unique_id = f"{key}_{description.key}"
-        self._attr_device_info = battery_device(coordinator, battery)
-        self._written: tuple[Any, ...] | None = None
+    _written: tuple[Any, ...] | None = None
 
     @abstractmethod
     def _state(self) -> tuple[Any, ...]:
         """Return all that makes the state, to see whether it changed."""
 
-    @property
-    def available(self) -> bool:
-        """Whether the last round ended as rounds do."""
-        return self.coordinator.reachable
-
     def _take(self) -> None:
-        """Take in what the battery tells now, where that is not simply shown."""
+        """Take in what is told now, where that is not simply shown."""
 
     async def async_added_to_hass(self) -> None:
         """Remember the state that is written now."""
@@ -66,6 +47,29 @@ class BatteryEntity(CoordinatorEntity[OpenXPBMSCoordinator]):
         if state != self._written:
             self._written = state
             super()._handle_coordinator_update()
+
+
+class BatteryEntity(QuietEntity):
+    """One entity of one battery."""
+
+    def __init__(
+        self,
+        coordinator: OpenXPBMSCoordinator,
+        battery: Battery,
+        description: EntityDescription,
+    ) -> None:
+        """Name the entity by the battery's lasting key."""
+        super().__init__(coordinator, context=battery)
+        self.entity_description = description
+        self.battery = battery
+        key = coordinator.key_of(battery)
+        self._attr_unique_id = f"{key}_{description.key}"
+        self._attr_device_info = battery_device(coordinator, battery)
+
+    @property
+    def available(self) -> bool:
+        """Whether the last round ended as rounds do."""
+        return self.coordinator.reachable
 
 
 def battery_device(coordinator: OpenXPBMSCoordinator, battery: Battery) -> DeviceInfo:
