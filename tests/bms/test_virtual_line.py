@@ -486,6 +486,21 @@ async def test_an_unplugged_adapter_is_gone_and_comes_back_elsewhere(
     assert not link.is_symlink()
 
 
+async def test_nobody_else_gets_the_path_of_an_unplugged_adapter() -> None:
+    line = VirtualLine([Parrot()])
+    await line.start()
+    path = line.path
+    line.unplug()
+    others = [VirtualLine([Parrot()]) for _ in range(5)]
+    for other in others:
+        await other.start()
+    assert path not in {other.path for other in others}
+    await line.replug()
+    assert line.path != path
+    for each in (line, *others):
+        await each.stop()
+
+
 def open_files() -> list[str]:
     return sorted(path.name for path in Path("/proc/self/fd").iterdir())
 

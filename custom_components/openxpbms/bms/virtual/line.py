@@ -78,6 +78,7 @@ class VirtualLine:
         self._complaints: list[str] = []
         self._random = random.Random(seed)
         self._plugged = False
+        self._slave: int | None = None
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -100,12 +101,14 @@ class VirtualLine:
         Raises OSError where the system has none to give.
         """
         assert not self._plugged, "the line runs already"
-        self._master, self._slave = os.openpty()
+        self._master, slave = os.openpty()
+        self._let_go()
         # Our own end of the slave side stays open, so that a client may close its and
         # open it again.
-        tty.setraw(self._slave)
+        self._slave = slave
+        tty.setraw(slave)
         os.set_blocking(self._master, False)
-        self.path = os.ttyname(self._slave)
+        self.path = os.ttyname(slave)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._master, self._read)
         self._schedule = Schedule()
@@ -130,9 +133,18 @@ class VirtualLine:
     async def stop(self) -> None:
         """End; leaves nothing behind. Does nothing where it is not running."""
         self.unplug()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._slave is not None:
+            os.close(self._slave)
+            self._slave = None
 
     def unplug(self) -> None:
-        """Pull the adapter out: the pseudo-terminal and the link go away."""
+        """Pull the adapter out: the pseudo-terminal and the link go away.
+
+        No other pseudo-terminal gets its `path` until `replug` or `stop`.
+        """
         if not self._plugged:
             return
         self._plugged = False
@@ -140,12 +152,11 @@ class VirtualLine:
         self._schedule.close()
         self._loop.remove_reader(self._master)
         os.close(self._master)
-        os.close(self._slave)
         if self.link is not None:
             self.link.unlink(missing_ok=True)
 
     async def replug(self) -> None:
-        """Plug the adapter in again, usually under another `path`."""
+        """Plug the adapter in again, under another `path`."""
         await self.start()
 
     def inject(self, data: bytes) -> None:
