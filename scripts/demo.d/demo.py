@@ -24,9 +24,10 @@ from home import PASSWORD, USER, home
 from relays import add_relays, arm
 
 HERE = Path(__file__).resolve().parent
-DEMO = HERE.parent.parent / ".demo"
-LOG = DEMO / "home-assistant.log"
-CONSOLE = DEMO / "console.log"
+ROOT = HERE.parent.parent
+# What is in its folder.
+LOG = "home-assistant.log"
+CONSOLE = "console.log"
 HOST = "127.0.0.1"
 # Shown beside each other: modules, a lone pack, a bank with its own master.
 BUSES = (
@@ -61,9 +62,9 @@ def check_free(port: int) -> None:
             ) from err
 
 
-def check_alone() -> None:
+def check_alone(folder: Path) -> None:
     """Refuse a second demo in the same folder: Home Assistant holds this lock."""
-    with suppress(FileNotFoundError), (DEMO / ".ha_run.lock").open() as lock:
+    with suppress(FileNotFoundError), (folder / ".ha_run.lock").open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
@@ -71,14 +72,23 @@ def check_alone() -> None:
             raise Refusal(f"this demo runs already: stop process {holder}") from err
 
 
-def prepare(port: int) -> None:
+def forget(folder: Path) -> None:
+    """Remove the folder of a demo, and no other one."""
+    if not folder.exists():
+        return
+    if not (folder / ".HA_VERSION").exists():
+        raise Refusal(f"{folder} holds no demo: it is not removed")
+    shutil.rmtree(folder)
+
+
+def prepare(folder: Path, port: int) -> None:
     """Lay out what Home Assistant would otherwise ask for or look up."""
-    storage = DEMO / ".storage"
+    storage = folder / ".storage"
     storage.mkdir(parents=True, exist_ok=True)
-    shutil.copy(HERE / "configuration.yaml", DEMO)
-    link = DEMO / "custom_components"
+    shutil.copy(HERE / "configuration.yaml", folder)
+    link = folder / "custom_components"
     if not link.is_symlink():
-        link.symlink_to("../custom_components")
+        link.symlink_to(ROOT / "custom_components")
     server = {
         "server_port": port,
         "server_host": [HOST],
@@ -92,25 +102,26 @@ def prepare(port: int) -> None:
         "error_message": None,
     }
     stored = {"stable": server, "pending": None, "yaml_migration_done": True}
-    store("http", 3, stored)
+    store(folder, "http", 3, stored)
     if not (storage / "onboarding").exists():
         # the user is still to be made; the rest would look things up on the internet
-        store("onboarding", 4, {"done": ["core_config", "analytics", "integration"]})
+        done = {"done": ["core_config", "analytics", "integration"]}
+        store(folder, "onboarding", 4, done)
 
 
-def store(key: str, version: int, data: object) -> None:
+def store(folder: Path, key: str, version: int, data: object) -> None:
     """Write a file as Home Assistant keeps its settings."""
     content = {"version": version, "minor_version": 1, "key": key, "data": data}
-    (DEMO / ".storage" / key).write_text(json.dumps(content))
+    (folder / ".storage" / key).write_text(json.dumps(content))
 
 
-async def start() -> asyncio.subprocess.Process:
+async def start(folder: Path) -> asyncio.subprocess.Process:
     """Start Home Assistant, where Ctrl-C does not reach it: we pass that on."""
-    with CONSOLE.open("wb") as console:
+    with (folder / CONSOLE).open("wb") as console:
         return await asyncio.create_subprocess_exec(
             Path(sys.executable).with_name("hass"),
             "--config",
-            DEMO,
+            folder,
             "--skip-pip-packages",
             "pymicro-vad,pyspeex-noise",
             stdin=asyncio.subprocess.DEVNULL,
@@ -140,10 +151,10 @@ async def furnish(url: str) -> None:
             await one.log_out()
 
 
-async def serve(url: str, stopping: asyncio.Task[bool]) -> int:
+async def serve(folder: Path, url: str, stopping: asyncio.Task[bool]) -> int:
     """Run Home Assistant once; return its exit code."""
     began = time.monotonic()
-    process = await start()
+    process = await start(folder)
     ended = asyncio.create_task(process.wait())
     ready = asyncio.create_task(furnish(url))
     try:
@@ -169,13 +180,13 @@ async def first_of(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def run(url: str) -> None:
+async def run(folder: Path, url: str) -> None:
     """Keep Home Assistant running until it ends or is told to."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     stopping = asyncio.create_task(stop.wait())
-    while (code := await serve(url, stopping)) == RESTART and not stop.is_set():
+    while (code := await serve(folder, url, stopping)) == RESTART and not stop.is_set():
         say("Home Assistant wants to be started again")
     stopping.cancel()
     if code and not stop.is_set():
@@ -187,21 +198,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--port", type=int, default=8123, help="default: 8123")
     parser.add_argument("--reset", action="store_true", help="forget everything first")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / ".demo", help="default: .demo"
+    )
     arguments = parser.parse_args()
+    folder = arguments.folder.absolute()
     try:
-        check_alone()
+        check_alone(folder)
         check_free(arguments.port)
         if arguments.reset:
-            shutil.rmtree(DEMO, ignore_errors=True)
-        prepare(arguments.port)
+            forget(folder)
+        prepare(folder, arguments.port)
         say("starting Home Assistant")
-        asyncio.run(run(f"http://{HOST}:{arguments.port}"))
+        asyncio.run(run(folder, f"http://{HOST}:{arguments.port}"))
     except Refusal as err:
         sys.exit(f"demo: {err}")
     except TimeoutError:
-        sys.exit(f"demo: Home Assistant did not start in time; see {LOG}")
+        sys.exit(f"demo: Home Assistant did not start in time; see {folder / LOG}")
     except (RuntimeError, ClientError) as err:
-        sys.exit(f"demo: {err}; see {LOG} and {CONSOLE}")
+        sys.exit(f"demo: {err}; see {folder / LOG} and {folder / CONSOLE}")
 
 
 if __name__ == "__main__":
