@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from .bms.bank import MODEL
 from .bms.decision import Finding, Waits
+from .bms.families import KINDS
 from .bms.limits import Quantity
 from .bms.port import DEMO_SCHEME, shown
 from .const import FAMILY_SEPLOS
-from .families import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +56,8 @@ def entry_title(url: str, family: str) -> str:
     """Name an entry after its port, without what is the same for all of them."""
     kind = KINDS[family].name
     if url.startswith(DEMO_SCHEME):
-        return f"Demo bus ({kind} bank)" if "mode=bank" in url else f"Demo bus ({kind})"
+        joined = [f" {mode}" for mode in ("bank", "string") if f"mode={mode}" in url]
+        return f"Demo bus ({kind}{''.join(joined)})"
     name = shown(url) if "://" in url else url.rpartition("/")[2]
     return f"{kind} ({name.removeprefix('usb-').partition('-if')[0]})"
 

@@ -74,7 +74,10 @@ def test_a_seed_gives_the_same_modules_again() -> None:
         ("openxpbms-demo://valence?modules=1&modules=2", "modules is given twice"),
         ("openxpbms-demo://valence?real_time=no", "real_time must be true or false"),
         ("openxpbms-demo://valence?packs=4", "unknown setting of a demo line: packs"),
-        ("openxpbms-demo://valence?mode=bank", "unknown setting of a demo line: mode"),
+        (
+            "openxpbms-demo://valence?mode=alone",
+            "mode must be asked or bank or string, ",
+        ),
         ("openxpbms-demo://seplos?modules=4", "unknown setting of a demo line: modul"),
         ("openxpbms-demo://seplos?packs=0", "packs must be a number from 1 to 16, not"),
         ("openxpbms-demo://seplos?packs=17", "not '17'"),
@@ -110,6 +113,27 @@ def test_four_modules_are_in_four_states() -> None:
     assert min(low.cell_voltages) < 3.1 < min(ordinary.cell_voltages)
     kinds = [(m.model, m.revision, len(m.cell_voltages)) for m in demo_modules(5)]
     assert kinds == [("7", 2, 4), ("1", 1, 4), ("V", 2, 6), ("4", 2, 4), ("7", 2, 4)]
+
+
+@pytest.mark.parametrize(("mode", "cells"), [("bank", 4), ("string", 6)])
+def test_modules_that_are_joined_are_alike(mode: str, cells: int) -> None:
+    joined = modules_of(f"openxpbms-demo://valence?modules=5&mode={mode}")
+    assert len({(module.model, module.revision) for module in joined}) == 1
+    assert {module.cells for module in joined} == {cells}
+    assert len({module.serial for module in joined}) == 5
+    for second in range(0, int(2 * PERIOD), 9):
+        for module in joined:
+            advance(module, float(second))
+        levels = [sorted(module.cell_voltages)[1] for module in joined]
+        assert max(levels) - min(levels) < 0.01
+        charges = [module.soc for module in joined]
+        assert max(charges) - min(charges) < 1
+        assert len({module.current for module in joined}) == 1
+    balancing, ordinary, warm, cold, _ = joined
+    assert balancing.balancing == {2}
+    assert not ordinary.balancing | warm.balancing | cold.balancing
+    assert min(warm.cell_temperatures) > 45
+    assert min(cold.cell_temperatures) < 5
 
 
 def test_they_are_charged_and_discharged_within_limits() -> None:

@@ -15,7 +15,7 @@ import pytest
 from custom_components.openxpbms.bms.frame import with_crc
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.const import DOMAIN
-from custom_components.openxpbms.search import parse_addresses, port_users
+from custom_components.openxpbms.search import port_users
 from custom_components.openxpbms.words import entry_title
 
 from .conftest import MakeEntry, MakeLine, go_on, identity, port_input, start_flow
@@ -348,6 +348,13 @@ def test_an_entry_is_named_after_its_port(url: str, title: str) -> None:
     assert entry_title(url, "valence") == f"Valence XP ({title})"
 
 
-def test_an_emptied_field_means_all_addresses() -> None:
-    assert parse_addresses(" ") == list(range(1, 10))
-    assert parse_addresses("3, 1-2, 2") == [1, 2, 3]
+@pytest.mark.parametrize(
+    ("url", "title"),
+    [
+        ("openxpbms-demo://valence?modules=4", "Demo bus (Valence XP)"),
+        ("openxpbms-demo://valence?mode=bank", "Demo bus (Valence XP bank)"),
+        ("openxpbms-demo://valence?mode=string", "Demo bus (Valence XP string)"),
+    ],
+)
+def test_a_demo_is_named_after_what_it_shows(url: str, title: str) -> None:
+    assert entry_title(url, "valence") == title

@@ -36,7 +36,8 @@ def demo_line(url: str) -> VirtualLine:
     """Return the line, not started, of a URL such as openxpbms-demo://valence?modules=4.
 
     Every family takes `seed` (0 to 99, for other serial numbers and cells) and
-    `real_time` (true or false); valence takes `modules` (1 to 32, default 4), seplos
+    `real_time` (true or false); valence takes `modules` (1 to 32, default 4) and `mode`
+    (asked: of all kinds; bank or string: alike, in parallel or in series), seplos
     `packs` (1 to 16, default 1) and `mode` (asked, or bank: 2 packs and more with a
     master of their own).
     Raises ValueError that names what it does not understand.
@@ -61,14 +62,13 @@ def demo_line(url: str) -> VirtualLine:
 
 
 def _valence(options: dict[str, str], seed: int) -> Sequence[Device]:
+    mode = _mode(options, "asked", "bank", "string")
     modules = _number(options, "modules", range(1, MOST_MODULES + 1), 4)
-    return demo_modules(modules, seed)
+    return demo_modules(modules, seed, mode)
 
 
 def _seplos(options: dict[str, str], seed: int) -> Sequence[Device]:
-    mode = options.pop("mode", "asked")
-    if mode not in ("asked", "bank"):
-        raise ValueError(f"mode must be asked or bank, not '{mode}'")
+    mode = _mode(options, "asked", "bank")
     fewest = 2 if mode == "bank" else 1
     packs = _number(options, "packs", range(fewest, MOST_PACKS + 1), fewest)
     return (demo_bank if mode == "bank" else demo_lone_packs)(packs, seed)
@@ -88,6 +88,13 @@ def _number(options: dict[str, str], name: str, allowed: range, default: int) ->
             f"{name} must be a number from {allowed[0]} to {allowed[-1]}, not '{text}'"
         )
     return int(text)
+
+
+def _mode(options: dict[str, str], *allowed: str) -> str:
+    mode = options.pop("mode", allowed[0])
+    if mode not in allowed:
+        raise ValueError(f"mode must be {' or '.join(allowed)}, not '{mode}'")
+    return mode
 
 
 def _truth(options: dict[str, str], name: str, *, default: bool) -> bool:

@@ -115,21 +115,32 @@ def _phase(seconds: float) -> float:
     return 2 * math.pi * seconds / PERIOD
 
 
-# Balancing, warm, ordinary, low: state of charge, °C, V that the second cell is ahead.
+# State of charge in %, °C, V that the second cell is ahead: balancing, warm, ordinary,
+# low.
 _STATES = ((94.0, 23.0, 0.04), (64.0, 47.5, 0.0), (58.0, 21.5, 0.0), (6.0, 19.0, -0.06))
-# Model code, revision, cells, Ah: U27-12XP, U1-12XP, UEV-18XP, U24-12XP.
-_KINDS = (("7", 2, 4, 138.0), ("1", 1, 4, 40.0), ("V", 2, 6, 69.0), ("4", 2, 4, 110.0))
+# Joined modules share their charge: balancing, ordinary, warm, cold.
+_JOINED = ((82.4, 22.0, 0.04), (82.0, 24.5, 0.0), (82.6, 47.5, 0.0), (81.8, 3.5, 0.0))
+# Model code, revision, cells, Ah.
+_U27, _U1 = ("7", 2, 4, 138.0), ("1", 1, 4, 40.0)
+_UEV, _U24 = ("V", 2, 6, 69.0), ("4", 2, 4, 110.0)
+# Modules that are joined are of one kind.
+_KINDS = {"asked": (_U27, _U1, _UEV, _U24), "bank": (_U27,), "string": (_UEV,)}
 
 
-def demo_modules(count: int, seed: int = 0) -> list[VirtualModule]:
-    """Return `count` modules at the addresses from 1; four states take turns."""
-    return [_demo_module(address, seed) for address in range(1, count + 1)]
+def demo_modules(count: int, seed: int = 0, mode: str = "asked") -> list[VirtualModule]:
+    """Return `count` modules at the addresses from 1; states and kinds take turns.
+
+    Of a bank (in parallel, four cells) or a string (in series, six cells) all are of
+    one kind and share their charge.
+    """
+    return [_demo_module(address, seed, mode) for address in range(1, count + 1)]
 
 
-def _demo_module(address: int, seed: int) -> VirtualModule:
+def _demo_module(address: int, seed: int, mode: str) -> VirtualModule:
     chance = random.Random(f"{seed}/{address}")
-    soc, warmth, ahead = _STATES[(address - 1) % len(_STATES)]
-    model, revision, cells, capacity = _KINDS[(address - 1) % len(_KINDS)]
+    states, kinds = _STATES if mode == "asked" else _JOINED, _KINDS[mode]
+    soc, warmth, ahead = states[(address - 1) % len(states)]
+    model, revision, cells, capacity = kinds[(address - 1) % len(kinds)]
     voltages = [cell_voltage(soc, 0.0) + chance.gauss(0, 0.0015) for _ in range(cells)]
     voltages[1] += ahead
     unit = 100 * seed + address
