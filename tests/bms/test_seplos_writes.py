@@ -49,6 +49,7 @@ from custom_components.openxpbms.bms.virtual import (
 )
 
 from .conftest import MakeBus, MakeLine, unplugged, until
+from .parameter_data import CALM
 from .seplos_data import identity
 
 ALARM = "battery_low_voltage_alarm"
@@ -167,6 +168,28 @@ async def test_the_line_must_have_been_watched_for_a_minute(make_bench: Any) -> 
     assert (result.outcome, result.reason) == (Outcome.NOT_SENT, "not_quiet")
     assert not bench.writes
     assert not bench.noted
+
+
+async def test_a_change_may_be_looked_at_meanwhile_and_not_made(
+    make_bench: Any,
+) -> None:
+    bench = await make_bench()
+    with patch.object(seplos_writes, "QUIET", 60.0):
+        prepared = await bench.writer.prepare(README, NOTHING, at_once=True)
+        result = await bench.writer.write(prepared, NOTHING, before=bench.note)
+    assert prepared == await bench.writer.prepare(README, NOTHING)
+    assert (result.outcome, result.reason) == (Outcome.NOT_SENT, "not_quiet")
+    assert not bench.writes
+
+
+async def test_what_the_rules_judge_by_is_told(make_bench: Any) -> None:
+    bench = await make_bench()
+    pack = await bench.writer.pack(NOTHING)
+    assert (pack.cells, pack.board, pack.reading) == (16, 200, None)
+    assert pack.values[ALARM] == 46.4
+    assert pack.factory == pack.values
+    known = await bench.writer.pack(Known(factory={ALARM: 45.0}, reading=CALM))
+    assert (known.factory, known.reading) == ({ALARM: 45.0}, CALM)
 
 
 @pytest.mark.parametrize(

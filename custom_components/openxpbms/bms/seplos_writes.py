@@ -169,13 +169,21 @@ class Writer:
         async with self._bus.hold(LINE) as held:
             return decode_words(await self._words(held))
 
-    async def prepare(self, wish: Wish, known: Known) -> Prepared:
+    async def pack(self, known: Known) -> Pack:
+        """Read what the rules judge by, now. Raises a BusError."""
+        return self._pack(known, await self.values())
+
+    async def prepare(
+        self, wish: Wish, known: Known, *, at_once: bool = False
+    ) -> Prepared:
         """Look at a change without making it.
 
-        Raises a ParameterError where a rule forbids it, a BusError where the pack
-        cannot be asked or may not.
+        `at_once` does without the listening first, which `write` never does. Raises a
+        ParameterError where a rule forbids it, a BusError where the pack cannot be
+        asked or may not.
         """
-        self._must_be_quiet()
+        if not at_once:
+            self._must_be_quiet()
         async with self._bus.hold(LINE) as held:
             serial = await self._recognise(held)
             words = await self._words(held)
@@ -274,20 +282,22 @@ class Writer:
             int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2)
         )
 
-    def _check(self, wish: Wish, known: Known, words: tuple[int, ...]) -> Change:
-        values = decode_words(words)
-        sane(values)
-        pack = Pack(
+    def _pack(self, known: Known, values: dict[str, float]) -> Pack:
+        return Pack(
             cells=int(values["number_of_cells"]),
             board=self._identity.board,
             values=values,
             factory=known.factory or values,
             reading=known.reading,
         )
+
+    def _check(self, wish: Wish, known: Known, words: tuple[int, ...]) -> Change:
+        values = decode_words(words)
+        sane(values)
         return check(
             wish.name,
             wish.value,
-            pack,
+            self._pack(known, values),
             allow_large_step=wish.allow_large_step,
             allow_trip=wish.allow_trip,
         )
