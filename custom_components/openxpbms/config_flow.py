@@ -31,6 +31,7 @@ import voluptuous as vol
 from .bank_flow import BankFlow
 from .batteries import identities, owner, stored
 from .bms.errors import BusError
+from .bms.families import KINDS, parse_addresses
 from .bms.family import ScanResult
 from .bms.port import DEMO_SCHEME
 from .bms.reading import Identity
@@ -52,9 +53,8 @@ from .const import (
     MODE_LISTEN,
 )
 from .coordinator import OpenXPBMSConfigEntry
-from .families import KINDS
 from .options_flow import LINE_SELECTOR, OpenXPBMSOptionsFlow
-from .search import parse_addresses, scan_running
+from .search import scan_running
 from .search_flow import listed
 from .words import entry_title, identity_label
 

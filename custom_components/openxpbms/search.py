@@ -8,10 +8,11 @@ from homeassistant.components import usb
 from homeassistant.components.usb.consumers import async_get_serial_port_consumers
 
 from .bms.bank import HeardPack
+from .bms.families import KINDS
 from .bms.seplos import Seplos
 from .bms.valence import LineMode, Valence
 from .const import CONF_FAMILY, CONF_LINE, FAMILY_VALENCE, LINE_AUTO
-from .families import KINDS, make_bus, make_family
+from .families import make_bus, make_family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,21 +125,3 @@ async def port_consumers(hass: HomeAssistant, url: str) -> list[SerialPortConsum
         if url in aliases:
             names |= {alias for alias in aliases if alias}
     return [user for name in names for user in consumers.get(name, ())]
-
-
-def parse_addresses(text: str, family: str = FAMILY_VALENCE) -> list[int]:
-    """Return the addresses of "1-4, 17", in order; the usual ones where it is empty.
-
-    Raises ValueError where it means anything else or an address that cannot be.
-    """
-    kind = KINDS[family]
-    if not text.strip():
-        return list(kind.addresses)
-    addresses: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        span = range(int(first), int(last if dash else first) + 1)
-        if not span or not {span[0], span[-1]} <= set(kind.allowed):
-            raise ValueError(text)
-        addresses |= set(span)
-    return sorted(addresses)

@@ -14,10 +14,10 @@ from homeassistant.core import callback
 
 from .bms.bus import Heard
 from .bms.errors import BusError, PortBusy
+from .bms.families import KINDS
 from .bms.family import ScanResult
 from .bms.port import changes_speed, shown
 from .const import DOMAIN, FAMILY_VALENCE, LINE_AUTO, MODE_ASK, MODE_AUTO, MODE_LISTEN
-from .families import KINDS
 from .search import Search, port_users
 
 # Some adapters make a byte or two of their own when their port is opened.

@@ -10,8 +10,8 @@ from homeassistant.core import callback
 from homeassistant.helpers.translation import async_get_translations
 
 from .bms.errors import PortBusy, PortError
+from .bms.families import KINDS
 from .const import CONF_FAMILY, DOMAIN
-from .families import KINDS
 from .kept import Mode
 from .search import port_consumers
 from .words import entry_title

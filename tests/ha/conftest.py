@@ -17,11 +17,12 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.openxpbms.batteries import stored
 from custom_components.openxpbms.bms.bus import Bus
+from custom_components.openxpbms.bms.families import KINDS, Kind
 from custom_components.openxpbms.bms.reading import Identity
 from custom_components.openxpbms.bms.virtual.line import VirtualLine
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.const import DOMAIN
-from custom_components.openxpbms.families import KINDS, Kind, make_bus
+from custom_components.openxpbms.families import make_bus
 
 type MakeLine = Callable[..., Awaitable[VirtualLine]]
 type MakeEntry = Callable[..., Awaitable[MockConfigEntry]]

@@ -17,10 +17,10 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.openxpbms.bms import seplos_writes
+from custom_components.openxpbms.bms.families import KINDS
 from custom_components.openxpbms.bms.virtual.line import VirtualLine
 from custom_components.openxpbms.bms.virtual.seplos import VirtualPack
 from custom_components.openxpbms.const import DOMAIN
-from custom_components.openxpbms.families import KINDS
 from custom_components.openxpbms.write_log import Record
 from custom_components.openxpbms.writes import EVENT_WRITE, Writes
 
