@@ -10,23 +10,17 @@ from home import Home, Json
 FLOWS = "/api/config/config_entries/flow"
 
 
-# A menu of the dialogs offers one of these.
-CHOICES = ("demo",)
-
-
 async def add_bus(home: Home, what: Json) -> None:
-    """Walk the dialogs with what they suggest, but for the demo to show: `what`."""
+    """Walk the dialogs with what they suggest, but for the bus to show: `what`."""
     step = await home.request("POST", FLOWS, json={"handler": "openxpbms"})
     while step["type"] != "create_entry":
         flow = f"{FLOWS}/{step['flow_id']}"
         if step["type"] == "menu":
-            choice = next(
-                option for option in step["menu_options"] if option in CHOICES
-            )
+            choice = "port" if "device" in what else "demo"
             step = await _answer(home, flow, step, {"next_step_id": choice})
         elif step["type"] == "form" and not step["errors"]:
             data = suggested(step["data_schema"])
-            if step["step_id"] == "demo":
+            if step["step_id"] in ("demo", "port"):
                 data |= what
             step = await _answer(home, flow, step, data)
         elif step["type"].startswith("progress"):
@@ -56,8 +50,11 @@ def suggested(schema: list[Json]) -> Json:
     """Return what a form is filled with when it opens."""
     data: dict[str, Any] = {}
     for field in schema:
+        told = field.get("description") or {}
         if "schema" in field:
             data[field["name"]] = suggested(field["schema"])
+        elif "suggested_value" in told:
+            data[field["name"]] = told["suggested_value"]
         elif "default" in field:
             data[field["name"]] = field["default"]
     return data

@@ -20,8 +20,9 @@ from typing import Any
 from aiohttp import ClientError
 from bus import add_bus
 from dashboard import add_dashboard
+from energy import add_energy
 from home import PASSWORD, USER, home
-from relays import add_relays, arm
+from options import arm, set_options
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -29,9 +30,12 @@ ROOT = HERE.parent.parent
 LOG = "home-assistant.log"
 CONSOLE = "console.log"
 HOST = "127.0.0.1"
-# Shown beside each other: modules, a lone pack, a bank with its own master.
-BUSES = (
-    {"family": "valence", "modules": 4},
+# Shown beside each other: modules in parallel, others in series, a lone pack, a bank
+# with its own master.
+FEW = {"addresses": "1-4", "line": "auto", "mode": "auto"}
+BUSES: tuple[dict[str, Any], ...] = (
+    {"device": "openxpbms-demo://valence?modules=4&mode=bank", "more": FEW},
+    {"device": "openxpbms-demo://valence?modules=2&mode=string&seed=1", "more": FEW},
     {"family": "seplos", "modules": 1},
     {"family": "seplos_bank", "modules": 4},
 )
@@ -142,10 +146,11 @@ async def furnish(url: str) -> None:
             await one.running()
             entries = "/api/config/config_entries/entry?domain=openxpbms"
             if not await one.request("GET", entries):
-                say("setting the virtual buses up (they listen, then search: 15 s)")
+                say("setting the virtual buses up (they listen, then search: 20 s)")
                 await asyncio.gather(*(add_bus(one, what) for what in BUSES))
-                await add_relays(one)
+                await set_options(one)
                 await arm(one)
+                await add_energy(one)
             await add_dashboard(one)
         finally:
             await one.log_out()

@@ -51,7 +51,7 @@ async def take(url: str) -> None:
         )
         page = await context.new_page()
         await _open(page, f"{url}/{URL_PATH}/0", "dashboard")
-        await _open(page, f"{url}/{URL_PATH}/valence-xp", "valence")
+        await _open(page, f"{url}/{URL_PATH}/valence-xp-bank", "valence")
         await _open(page, f"{url}/{URL_PATH}/seplos-v3-bank", "bank")
         await _open(page, f"{url}/{URL_PATH}/protection", "protection")
         await _open(page, f"{url}/config/devices/device/{device}", "device")
