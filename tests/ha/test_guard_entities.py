@@ -486,7 +486,7 @@ async def test_storage_needs_a_charge_relay(
     with pytest.raises(ServiceValidationError) as refused:
         await guarded.choose("storage_mode", "storage")
     assert str(refused.value) == (
-        "Storage needs a charge relay. Choose one in the options of this bus first"
+        "Storage mode needs a charge relay. Choose one in the options of this bus first"
     )
     assert guarded.bus_state("storage_mode", "select").state == "normal"
     await guarded.choose("storage_mode", "normal")

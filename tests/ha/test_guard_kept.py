@@ -593,8 +593,8 @@ async def test_a_store_that_is_gone_counts_as_latched(
     with pytest.raises(ServiceValidationError) as refused:
         await guarded.press_reset()
     assert str(refused.value) == (
-        "U27-12XP 104400461 stays off: what protection kept about it was lost. Watch it"
-        " for a minute, then try again"
+        "U27-12XP 104400461 stays off: what protection had stored about it was lost."
+        " Watch it for a minute, then try again"
     )
     # As long as nobody has looked it stays so, also over another restart.
     await guarded.stay(100)

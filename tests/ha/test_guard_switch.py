@@ -104,14 +104,14 @@ async def refusal(guarded: Guarded, *, person: bool = True) -> str:
         (
             {"status_flags": 1 << 9},
             {},
-            "it reports a fault itself: battery failure",
+            "it reports a fault itself: battery failure. Look at the battery first",
         ),
         (
             {"silent": True},
             IMPATIENT,
             (
-                "there is no fresh whole reading of it. Check its communication, then"
-                " try again"
+                "there is no recent complete reading of it. Look at its entity"
+                " Communication, then try again"
             ),
         ),
     ],
@@ -199,7 +199,7 @@ async def test_three_whole_readings_must_come_after_silence(
     await guarded.wait(15)
     await guarded.refresh(2)
     assert await refusal(guarded) == (
-        "it has been silent. Three whole readings must come first"
+        "it has been silent. Wait for three complete readings, then try again"
     )
     await guarded.refresh()
     await guarded.connect()

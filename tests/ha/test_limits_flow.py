@@ -174,14 +174,14 @@ async def test_a_time_cannot_be_emptied(hass: HomeAssistant) -> None:
             "cell_over_voltage",
             {"warning_clear": 3.65},
             "warning_clear",
-            "The warning (3.6 V) must clear below itself, not at 3.65 V",
+            "The warning at 3.6 V must clear at a lower value than that, not at 3.65 V",
             "lower the value at which it clears or raise the warning.",
         ),
         (
             "cell_over_voltage",
             {"stop_clear": 3.85},
             "stop_clear",
-            "The stop (3.8 V) must clear below itself, not at 3.85 V",
+            "The stop at 3.8 V must clear at a lower value than that, not at 3.85 V",
             "lower the value at which it clears or raise the stop.",
         ),
         (
@@ -230,14 +230,14 @@ async def test_a_time_cannot_be_emptied(hass: HomeAssistant) -> None:
             "cell_under_voltage",
             {"warning_clear": 2.9},
             "warning_clear",
-            "The warning (3 V) must clear above itself, not at 2.9 V",
+            "The warning at 3 V must clear at a higher value than that, not at 2.9 V",
             "raise the value at which it clears or lower the warning.",
         ),
         (
             "cell_under_voltage",
             {"stop_clear": 2.7},
             "stop_clear",
-            "The stop (2.8 V) must clear above itself, not at 2.7 V",
+            "The stop at 2.8 V must clear at a higher value than that, not at 2.7 V",
             "raise the value at which it clears or lower the stop.",
         ),
         (

@@ -342,16 +342,16 @@ async def test_a_connection_relay_is_no_relay_of_the_bus(
 
 
 NO_UNIQUE_ID = (
-    "This entity has no unique id, so it cannot be followed when renamed. Give it one,"
+    "This entity has no unique ID, so it would be lost when it is renamed. Give it one,"
     " or choose another entity."
 )
 OWN = (
-    "This entity belongs to OpenXPBMS itself and is no relay. Choose what really"
-    " switches."
+    "This entity belongs to OpenXPBMS itself and is no relay. Choose the switch of the"
+    " real relay."
 )
 INVERTED = (
-    "An inverted relay is on while it is open, so nothing could keep it alive. Choose"
-    " Off, or a relay that is not inverted."
+    "An inverted relay is open while its switch is on, so a heartbeat cannot keep it"
+    " closed. Choose Off, or a relay that is not inverted."
 )
 
 
@@ -463,9 +463,9 @@ async def test_a_relay_works_in_one_way_on_all_buses(
     assert shown(result) == same
     result = await answer(hass, result, {"inverted": True, "heartbeat": "off"})
     assert errors(result) == {
-        "base": '"Shed" uses this relay as well and says otherwise how it works. A'
-        " relay works in one way only: say the same here, or take it out of the other"
-        " bus first."
+        "base": '"Shed" uses this relay as well, with other settings. A relay works in'
+        " one way only: choose the same settings here, or remove it from the other bus"
+        " first."
     }
     assert shown(result) == {"inverted": True, "heartbeat": "off"}
     result = await answer(hass, result, same)

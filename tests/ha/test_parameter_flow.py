@@ -406,8 +406,8 @@ async def test_every_group_has_parameters_that_can_be_shown(
             "secondary_charge_over_current_protection",
             350,
             (
-                "Secondary charge over current protection came as 300 A and is not set "
-                "beyond that, to 350.0 A."
+                "Secondary charge over current protection came from the factory as "
+                "300 A and is never set beyond that, so not to 350.0 A."
             ),
         ),
     ],
@@ -444,8 +444,8 @@ async def test_a_table_that_makes_no_sense_is_told(
     await dialog.ask_for(entry)
     await dialog.answer(value=45.0)
     assert dialog.errors["value"] == (
-        "Cell under voltage protection is 0.100 V, which makes no sense for such a "
-        "pack. Nothing is written."
+        "Cell under voltage protection is 0.100 V in the pack, which makes no sense. "
+        "So the pack's other parameters are not trusted either, and nothing is written."
     )
 
 
@@ -472,7 +472,7 @@ async def test_a_large_step_is_made_only_when_it_is_allowed(
     ("known", "error", "caution"),
     [
         (True, "The pack is at 2.800 V and will switch off now", "switch off now**"),
-        (False, "The pack does not tell now", "It may switch off.**"),
+        (False, "The pack does not tell at present", "It may switch off.**"),
     ],
 )
 async def test_a_trip_is_risked_only_when_it_is_allowed(
@@ -610,7 +610,8 @@ async def test_a_pack_that_cannot_be_read_is_told(
     await dialog.ask_for(entry)
     assert dialog.end == (
         "The parameters of SG16S200A-SP57B-A A1 could not be read.\n\n"
-        "SG16S200A-SP57B-A A1 did not answer. Look at its communication and try again."
+        "SG16S200A-SP57B-A A1 did not answer. Look at its entity Communication and try "
+        "again."
     )
 
 
@@ -685,9 +686,9 @@ async def test_a_reload_ends_what_was_offered(
         (
             WriteFault.REFUSE_REGISTER,
             "unchanged",
-            ["is still **46.40 V**", "not set to 45.00 V", "refused", "exception 2"],
+            ["is still **46.40 V**", "not set to 45.00 V", "refused", "error code 2"],
         ),
-        (WriteFault.REFUSE_VALUE, "unchanged", ["is still", "exception 3"]),
+        (WriteFault.REFUSE_VALUE, "unchanged", ["is still", "error code 3"]),
         (WriteFault.IGNORE, "unchanged", ["is still", "did not keep the value"]),
         (
             WriteFault.CLAMP,
@@ -767,7 +768,7 @@ async def test_a_write_that_broke_off_is_told(
     with patch.object(Writer, "write", side_effect=RuntimeError("mistake")):
         await dialog.answer(**README)
     assert dialog.shown["reason"] == "write_unknown"
-    assert "broke the write off" in dialog.end
+    assert "interrupted the write" in dialog.end
 
 
 async def test_a_second_write_at_once_is_refused(
