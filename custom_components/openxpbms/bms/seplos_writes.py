@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any
 
@@ -129,7 +129,8 @@ class Result:
     """What came of a write.
 
     `seen` is the value that was read last, `acknowledged` whether the pack said so,
-    `reason` why it was not sent or what the pack answered.
+    `reason` why it was not sent or what the pack answered, `error` what kept it from
+    being sent.
     """
 
     outcome: Outcome
@@ -138,6 +139,7 @@ class Result:
     reason: str | None = None
     details: Mapping[str, str] | None = None
     others: tuple[Other, ...] = ()
+    error: BusError | ParameterError | None = field(default=None, compare=False)
 
 
 def write_request(address: int, register: int, word: int) -> WriteRequest:
@@ -211,7 +213,7 @@ class Writer:
                 answer = await _write(held, self._request(prepared.change))
                 return await self._look(held, prepared, words, answer)
         except (BusError, ParameterError) as err:
-            return Result(Outcome.NOT_SENT, reason=err.key, details=err.details)
+            return _not_sent(err)
 
     async def look_again(self, change: Change) -> Result:
         """Read a parameter that was written before; says what is in the pack now."""
@@ -238,7 +240,7 @@ class Writer:
                     if shown is wanted:
                         return answer.result(Outcome.VERIFIED, float(wanted))
         except BusError as err:
-            return Result(Outcome.NOT_SENT, reason=err.key, details=err.details)
+            return _not_sent(err)
         if shown is None:
             return answer.result(Outcome.UNKNOWN)
         return answer.result(Outcome.UNCHANGED, float(shown))
@@ -370,6 +372,10 @@ class _Answer:
             details=self.details,
             **more,
         )
+
+
+def _not_sent(err: BusError | ParameterError) -> Result:
+    return Result(Outcome.NOT_SENT, reason=err.key, details=err.details, error=err)
 
 
 async def _write(held: Held, request: WriteRequest) -> _Answer:
