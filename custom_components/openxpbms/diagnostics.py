@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from homeassistant.const import CONF_DEVICE
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant
     from homeassistant.helpers.device_registry import DeviceEntry
 
-    from .bms.reading import Identity, Reading
+    from .bms.reading import Identity
     from .bms.rounds import Battery
     from .coordinator import OpenXPBMSConfigEntry, OpenXPBMSCoordinator
 
@@ -108,15 +107,7 @@ def _bus(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
         "foreign_frames": bus.watch.foreign_frames,
         "silent_for_another_master": bus.watch.silent,
         "counters": bus.counters.as_dict(),
-        "frames": [
-            {
-                "time": datetime.fromtimestamp(frame.time, UTC).isoformat(),
-                "direction": frame.direction,
-                "line": frame.line,
-                "data": frame.data.hex(" "),
-            }
-            for frame in disguise.frames(bus.trace, known)
-        ],
+        "frames": [frame.as_dict() for frame in disguise.frames(bus.trace, known)],
     }
 
 
@@ -196,18 +187,9 @@ def _battery(coordinator: OpenXPBMSCoordinator, battery: Battery) -> dict[str, A
     identity = battery.identity
     return {
         "identity": _identity(coordinator.config_entry, identity),
-        "reading": None if battery.reading is None else _reading(battery.reading),
+        "reading": None if battery.reading is None else battery.reading.as_dict(),
         "history": asdict(battery.history),
         "settings": asdict(battery.settings),
         "error": None if battery.error is None else type(battery.error).__name__,
         "counters": coordinator.bus.counters_of(identity.address).as_dict(),
-    }
-
-
-def _reading(reading: Reading) -> dict[str, Any]:
-    coils = reading.coils
-    return {
-        **asdict(reading),
-        "coils": None if coils is None else coils.hex(" "),
-        "unknown_coils": [f"0x{coil:04X}" for coil in reading.unknown_coils or ()],
     }

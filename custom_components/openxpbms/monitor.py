@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from .bms.decoded import Decoder
 from .bms.disguise import Disguise
 
 if TYPE_CHECKING:
-    from .bms.decoded import Decoded
     from .coordinator import OpenXPBMSConfigEntry
 
 # More frames would make a response that no browser likes to show.
@@ -37,17 +35,5 @@ async def record(
         "bus": entry.title,
         "seconds": seconds,
         "left_out": left_out,
-        "frames": [_shown(decoded) for decoded in decoder.frames(frames)],
-    }
-
-
-def _shown(decoded: Decoded) -> dict[str, Any]:
-    return {
-        "time": datetime.fromtimestamp(decoded.time, UTC).isoformat(),
-        "direction": decoded.direction,
-        "address": decoded.address,
-        "says": decoded.says,
-        "values": dict(decoded.values),
-        "line": decoded.line,
-        "data": decoded.data.hex(" "),
+        "frames": [decoded.as_dict() for decoded in decoder.frames(frames)],
     }

@@ -6,7 +6,12 @@ import time
 
 import pytest
 
-from custom_components.openxpbms.bms.counters import Counters, Direction, Trace
+from custom_components.openxpbms.bms.counters import (
+    Counters,
+    Direction,
+    Trace,
+    TracedFrame,
+)
 
 
 def test_nothing_is_known_at_the_beginning() -> None:
@@ -147,3 +152,22 @@ def test_what_belongs_apart_is_not_joined() -> None:
     for row in rows:
         trace.add(*row)
     assert [(f.direction, f.data, f.line) for f in trace] == rows
+
+
+def test_a_tape_may_keep_stray_bytes_in_the_pieces_that_came() -> None:
+    trace = Trace()
+    with trace.tape(10, stray=0) as tape:
+        for data in (b"\x01\x02", b"\x03", bytes(300)):
+            trace.add("stray", data, "x")
+    assert [len(frame.data) for frame in tape] == [2, 1, 256, 44]
+    assert [len(frame.data) for frame in trace] == [3, 256, 44]
+
+
+def test_a_frame_as_it_is_told() -> None:
+    frame = TracedFrame(0.5, "stray", b"\x01\xff", "19200 8N1")
+    assert frame.as_dict() == {
+        "time": "1970-01-01T00:00:00.500000+00:00",
+        "direction": "stray",
+        "line": "19200 8N1",
+        "data": "01 ff",
+    }

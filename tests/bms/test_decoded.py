@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
+import json
 import random
 from typing import Any
 
@@ -237,6 +239,19 @@ def test_serial_numbers_of_the_first_revision_have_five_digits() -> None:
     [unknown] = Decoder("valence").frames(frames)
     assert known.values["serial"] == "00461"
     assert unknown.values["serial"] != "00461"
+
+
+def test_a_decoded_frame_as_it_is_told() -> None:
+    [told] = decode("seplos", ("stray", PIA.request(3).encoded))
+    assert json.loads(json.dumps(told.as_dict())) == {
+        "time": datetime.fromtimestamp(told.time, UTC).isoformat(),
+        "direction": "heard",
+        "address": 3,
+        "says": "asks for values of the pack",
+        "values": {},
+        "line": told.line,
+        "data": PIA.request(3).encoded.hex(" "),
+    }
 
 
 async def test_a_tape_keeps_the_last_and_counts_the_rest() -> None:

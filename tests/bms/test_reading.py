@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
+import json
 
 import pytest
 
@@ -87,3 +88,12 @@ def test_missing_sensors_tell_nothing(
     reading = Reading(cell_temperatures=temperatures)
     assert reading.lowest_cell_temperature == lowest
     assert reading.highest_cell_temperature == highest
+
+
+def test_a_reading_as_it_is_told() -> None:
+    told = Reading(voltage=51.2, coils=b"\x01\x02", unknown_coils=(0x1275,)).as_dict()
+    assert (told["voltage"], told["coils"]) == (51.2, "01 02")
+    assert told["unknown_coils"] == ["0x1275"]
+    told = Reading().as_dict()
+    assert (told["coils"], told["unknown_coils"]) == (None, [])
+    assert json.loads(json.dumps(told)) == told

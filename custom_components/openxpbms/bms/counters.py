@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from statistics import median, quantiles
 import time
-from typing import Literal
+from typing import Any, Literal
 
 KEPT_REPLY_TIMES = 200
 KEPT_OUTCOMES = 100
@@ -108,6 +109,15 @@ class TracedFrame:
     data: bytes
     line: str
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as diagnostics and recordings tell it, fit for JSON."""
+        return {
+            "time": datetime.fromtimestamp(self.time, UTC).isoformat(),
+            "direction": self.direction,
+            "line": self.line,
+            "data": self.data.hex(" "),
+        }
+
 
 class Trace:
     """The last frames of a bus, in order.
@@ -115,16 +125,21 @@ class Trace:
     `added` counts them with those that are not kept any more.
     """
 
-    def __init__(self, kept: int = KEPT_FRAMES) -> None:
-        """Start empty, to keep so many."""
+    def __init__(self, kept: int = KEPT_FRAMES, *, stray: int = STRAY_LENGTH) -> None:
+        """Start empty, to keep so many, with stray bytes joined up to that length."""
         self._frames: deque[TracedFrame] = deque(maxlen=kept)
+        self._stray = stray
         self._tapes: list[Trace] = []
         self.added = 0
 
     @contextmanager
-    def tape(self, kept: int) -> Iterator[Trace]:
-        """Record what comes from now on beside this trace, the last so many frames."""
-        tape = Trace(kept)
+    def tape(self, kept: int, *, stray: int = STRAY_LENGTH) -> Iterator[Trace]:
+        """Record what comes from now on beside this trace, the last so many frames.
+
+        With `stray` 0 stray bytes stay in the pieces in which they came, each with its
+        own time.
+        """
+        tape = Trace(kept, stray=stray)
         self._tapes.append(tape)
         try:
             yield tape
@@ -144,7 +159,7 @@ class Trace:
             last
             and last.direction == direction == "stray"
             and last.line == line
-            and len(last.data) + len(data) <= STRAY_LENGTH
+            and len(last.data) + len(data) <= self._stray
         ):
             self._frames[-1] = replace(last, data=last.data + data)
             return

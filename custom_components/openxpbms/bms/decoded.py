@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from . import seplos_tables, valence
@@ -77,6 +78,18 @@ class Decoded:
     line: str
     address: int | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as a monitor tells it."""
+        return {
+            "time": datetime.fromtimestamp(self.time, UTC).isoformat(),
+            "direction": self.direction,
+            "address": self.address,
+            "says": self.says,
+            "values": dict(self.values),
+            "line": self.line,
+            "data": self.data.hex(" "),
+        }
 
 
 class Decoder:

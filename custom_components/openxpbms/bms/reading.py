@@ -7,9 +7,10 @@ charging. Cells and sensors are in order; their numbers, as people say them, sta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +121,14 @@ class Reading:
     coils: bytes | None = None
     unknown_coils: tuple[int, ...] | None = None
     alarms: tuple[Alarm, ...] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as diagnostics and recordings tell it, fit for JSON."""
+        return {
+            **asdict(self),
+            "coils": None if self.coils is None else self.coils.hex(" "),
+            "unknown_coils": [f"0x{coil:04X}" for coil in self.unknown_coils or ()],
+        }
 
     @property
     def power(self) -> float | None:
