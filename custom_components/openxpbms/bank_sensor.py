@@ -23,12 +23,12 @@ from homeassistant.const import (
 )
 from homeassistant.helpers.device_registry import DeviceInfo
 
+from .bms.dead_band import DeadBand
 from .bms.decision import Severity, Waits
 from .bms.limits import Quantity
 from .bms.totals import Place, Spread
 from .const import DOMAIN, FAMILY_SEPLOS, FAMILY_VALENCE
 from .coordinator import OpenXPBMSCoordinator
-from .dead_band import DeadBand
 from .entity import QuietEntity
 from .guard_entity import GuardEntity, told
 from .whole_bank import AMPERE_HOURS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,7 @@ from homeassistant.components.binary_sensor.const import BinarySensorDeviceClass
 from homeassistant.const import EntityCategory
 from homeassistant.core import callback
 
-from .bms.reading import Group, Level
-from .bms.seplos_tables import ALARMS
-from .const import FAMILY_SEPLOS
+from .bms.shown import BALANCING, statuses, troubles
 from .entity import BatteryEntity
 from .protection_sensor import protection_sensors
 
@@ -24,8 +22,8 @@ if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant
     from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
-    from .bms.reading import Reading
     from .bms.rounds import Battery
+    from .bms.shown import Status, Troubles
     from .coordinator import OpenXPBMSConfigEntry, OpenXPBMSCoordinator
 
 PARALLEL_UPDATES = 0
@@ -35,15 +33,14 @@ PARALLEL_UPDATES = 0
 class StatusDescription(BinarySensorEntityDescription):
     """Whether a battery does something now."""
 
-    value: Callable[[Reading], bool | None]
+    status: Status
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupDescription(BinarySensorEntityDescription):
+class TroublesDescription(BinarySensorEntityDescription):
     """Whether anything of a group troubles a battery."""
 
-    group: Group
-    level: Level
+    troubles: Troubles
 
 
 COMMUNICATION = BinarySensorEntityDescription(
@@ -52,59 +49,24 @@ COMMUNICATION = BinarySensorEntityDescription(
     device_class=BinarySensorDeviceClass.CONNECTIVITY,
     entity_category=EntityCategory.DIAGNOSTIC,
 )
-BALANCING = BinarySensorEntityDescription(
-    key="balancing",
-    translation_key="balancing",
-    device_class=BinarySensorDeviceClass.RUNNING,
-)
-ALARM = BinarySensorEntityDescription(
-    key="alarm",
-    translation_key="alarm",
-    device_class=BinarySensorDeviceClass.PROBLEM,
-)
 
 
-def _status(
-    key: str,
-    value: Callable[[Reading], bool | None],
-    device_class: BinarySensorDeviceClass | None = BinarySensorDeviceClass.RUNNING,
-) -> StatusDescription:
+def _status(status: Status) -> StatusDescription:
     return StatusDescription(
-        key=key, translation_key=key, value=value, device_class=device_class
+        key=status.key,
+        translation_key=status.key,
+        status=status,
+        device_class=BinarySensorDeviceClass(status.kind) if status.kind else None,
     )
 
 
-STATUS = (
-    _status("charging", lambda r: r.charging, BinarySensorDeviceClass.BATTERY_CHARGING),
-    _status("discharging", lambda r: r.discharging),
-    # Without a class, so that the states can say what a MOSFET does.
-    _status("charge_mosfet", lambda r: r.charge_mosfet, None),
-    _status("discharge_mosfet", lambda r: r.discharge_mosfet, None),
-    # The class for heat would call a heater that runs hot.
-    _status("heater", lambda r: r.heater),
-    _status("current_limiting", lambda r: r.current_limiting),
-)
-GROUPS = tuple(
-    GroupDescription(
-        key=f"{group}_{level}",
-        translation_key=f"{group}_{level}",
-        group=group,
-        level=level,
+def _troubles(of_group: Troubles) -> TroublesDescription:
+    return TroublesDescription(
+        key=of_group.key,
+        translation_key=of_group.key,
+        troubles=of_group,
         device_class=BinarySensorDeviceClass.PROBLEM,
     )
-    for group, level in dict.fromkeys((a.group, a.level) for a in ALARMS.values())
-)
-# What the numbers of a group's alarms count.
-NUMBERED = {Group.VOLTAGE: "cells", Group.TEMPERATURE: "sensors"}
-# A protection names no cell itself: it concerns those that warn at the same time.
-WARNINGS = {
-    "cell_over_voltage": "high_voltage_of_cell",
-    "cell_under_voltage": "low_voltage_of_cell",
-    "charge_over_temperature": "high_temperature_of_sensor",
-    "charge_under_temperature": "low_temperature_of_sensor",
-    "discharge_over_temperature": "high_temperature_of_sensor",
-    "discharge_under_temperature": "low_temperature_of_sensor",
-}
 
 
 async def async_setup_entry(
@@ -129,14 +91,12 @@ def _binary_sensors(
     coordinator: OpenXPBMSCoordinator, battery: Battery
 ) -> Iterator[BatteryBinarySensor]:
     yield Communication(coordinator, battery, COMMUNICATION)
-    yield Balancing(coordinator, battery, BALANCING)
-    if coordinator.family_name != FAMILY_SEPLOS:
-        yield Alarm(coordinator, battery, ALARM)
-        return
-    for status in STATUS:
-        yield Status(coordinator, battery, status)
-    for group in GROUPS:
-        yield GroupAlarm(coordinator, battery, group)
+    family = coordinator.family_name
+    for status in statuses(family):
+        kind = Balancing if status is BALANCING else DoesNow
+        yield kind(coordinator, battery, _status(status))
+    for of_group in troubles(family):
+        yield Trouble(coordinator, battery, _troubles(of_group))
 
 
 class BatteryBinarySensor(BatteryEntity, BinarySensorEntity):
@@ -175,7 +135,7 @@ class _Measured(BatteryBinarySensor):
         return super().available and self.battery.reading is not None
 
 
-class Status(_Measured):
+class DoesNow(_Measured):
     """Whether the battery does something now."""
 
     entity_description: StatusDescription
@@ -184,17 +144,13 @@ class Status(_Measured):
     def is_on(self) -> bool | None:
         """By its own word."""
         reading = self.battery.reading
-        return None if reading is None else self.entity_description.value(reading)
+        return (
+            None if reading is None else self.entity_description.status.value(reading)
+        )
 
 
-class Balancing(_Measured):
+class Balancing(DoesNow):
     """Whether the battery bleeds cells now, and which."""
-
-    @property
-    def is_on(self) -> bool | None:
-        """By its own word."""
-        reading = self.battery.reading
-        return None if reading is None else reading.balancing_active
 
     @property
     def extra_state_attributes(self) -> dict[str, Any]:
@@ -203,59 +159,19 @@ class Balancing(_Measured):
         return {"cells": list(reading.balancing or ())} if reading else {}
 
 
-class Alarm(_Measured):
-    """Whether the battery's own electronics report trouble, and what."""
+class Trouble(_Measured):
+    """Whether the battery reports trouble, of one group and level or any, and what."""
 
-    @property
-    def is_on(self) -> bool | None:
-        """By its own status word."""
-        reading = self.battery.reading
-        return None if reading is None else bool(reading.alarms)
-
-    @property
-    def extra_state_attributes(self) -> dict[str, Any]:
-        """The names of the alarms."""
-        reading = self.battery.reading
-        return {"active": [a.name for a in reading.alarms or ()]} if reading else {}
-
-
-class GroupAlarm(_Measured):
-    """Whether the battery reports trouble of one group and level, and what."""
-
-    entity_description: GroupDescription
+    entity_description: TroublesDescription
 
     @property
     def is_on(self) -> bool | None:
         """By its own status bits."""
-        reading = self.battery.reading
-        return None if reading is None else bool(self._active(reading))
+        reading, described = self.battery.reading, self.entity_description.troubles
+        return None if reading is None else bool(described.active(reading))
 
     @property
     def extra_state_attributes(self) -> dict[str, Any]:
         """The names of what is active, and the cells or sensors concerned."""
-        reading = self.battery.reading
-        if reading is None:
-            return {}
-        active = self._active(reading)
-        attributes: dict[str, Any] = {"active": active}
-        if numbered := NUMBERED.get(self.entity_description.group):
-            warnings = {WARNINGS.get(name, name) for name in active}
-            attributes[numbered] = sorted(
-                {
-                    alarm.number
-                    for alarm in reading.alarms or ()
-                    if alarm.number is not None and alarm.name in warnings
-                }
-            )
-        return attributes
-
-    def _active(self, reading: Reading) -> list[str]:
-        """Return names, each once however many cells it is about."""
-        group, level = self.entity_description.group, self.entity_description.level
-        return list(
-            dict.fromkeys(
-                alarm.name
-                for alarm in reading.alarms or ()
-                if (alarm.group, alarm.level) == (group, level)
-            )
-        )
+        reading, described = self.battery.reading, self.entity_description.troubles
+        return {} if reading is None else described.details(reading)

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,6 @@ from homeassistant.const import (
     EntityCategory,
     UnitOfElectricCurrent,
     UnitOfElectricPotential,
-    UnitOfEnergy,
-    UnitOfPower,
     UnitOfRatio,
     UnitOfTemperature,
     UnitOfTime,
@@ -30,78 +27,41 @@ from homeassistant.core import callback
 from homeassistant.util import dt as dt_util
 
 from .bank_sensor import bank_sensors
+from .bms.dead_band import DeadBand
 from .bms.parameters import PARAMETERS
-from .bms.reading import State
+from .bms.shown import AMPERE_HOURS, OPERATING_STATE, Shown, measures, remembered
 from .const import FAMILY_SEPLOS, FAMILY_VALENCE
-from .dead_band import DeadBand
 from .energy_sensor import bank_energy_sensors, energy_sensors
 from .entity import BatteryEntity
-from .possible import (
-    AMPERES,
-    CELL_TEMPERATURES,
-    CELL_VOLTS,
-    CELLS,
-    CURRENT,
-    DEGREES,
-    PERCENT,
-    SOC,
-    VOLTAGE,
-    Possible,
-    Span,
-)
 
 if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant
     from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
     from .bms.counters import Counters
-    from .bms.reading import History, Reading, Settings
+    from .bms.reading import Settings
     from .bms.registers import Field
     from .bms.rounds import Battery
+    from .bms.shown import Measure, Remembered
     from .coordinator import OpenXPBMSConfigEntry, OpenXPBMSCoordinator
 
 PARALLEL_UPDATES = 0
 
 type Value = float | int | str | datetime | None
 
-AMPERE_HOURS = "Ah"
-
-# How far values flicker without a meaning (docs/figures.md). Cells are not among them:
-# every millivolt of one counts.
-AMPERES_OF_NOISE = 0.2
-KELVINS_OF_NOISE = 0.1
-VOLTS_OF_NOISE = 0.001
-AMPERE_HOURS_OF_NOISE = 0.1
-# Between two cells, each of which flickers.
-VOLTS_OF_TWO = 2 * VOLTS_OF_NOISE
-
-
-def _difference(reading: Reading, shown: Any, value: Any) -> float:
-    return float(value - shown)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingDescription(SensorEntityDescription):
-    """A value of the last round.
+    """A value of the last round."""
 
-    Nothing is shown unless all of `possible` is. What is nearer than `dead_band` to
-    what is shown is noise at first; `apart` tells how far a value is from that.
-    """
-
-    value: Callable[[Reading], Value]
-    possible: tuple[Possible, ...] = ()
-    dead_band: float | None = None
-    apart: Callable[[Reading, Any, Any], float] = _difference
-    cell: int | None = None
-    signed_by_current: bool = False
+    measure: Measure
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryDescription(SensorEntityDescription):
     """A value that the battery keeps of its life."""
 
-    value: Callable[[History], float | None]
-    span: Span | None = None
+    remembered: Remembered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,306 +79,36 @@ class LinkDescription(SensorEntityDescription):
     dead_band: float
 
 
-def _measured(
-    key: str,
-    value: Callable[[Reading], Value],
-    device_class: SensorDeviceClass | None,
-    unit: str | None,
-    precision: int | None,
-    **more: Any,
-) -> ReadingDescription:
+def _state_class(*, grows: bool) -> SensorStateClass:
+    return SensorStateClass.TOTAL_INCREASING if grows else SensorStateClass.MEASUREMENT
+
+
+def _measured(measure: Measure) -> ReadingDescription:
     return ReadingDescription(
-        key=key,
-        translation_key=more.pop("translation_key", key),
-        value=value,
-        device_class=device_class,
-        native_unit_of_measurement=unit,
-        suggested_display_precision=precision,
-        state_class=more.pop("state_class", SensorStateClass.MEASUREMENT),
-        **more,
+        key=measure.key,
+        translation_key=measure.common or measure.key,
+        measure=measure,
+        device_class=SensorDeviceClass(measure.kind) if measure.kind else None,
+        native_unit_of_measurement=measure.unit,
+        suggested_display_precision=measure.digits,
+        state_class=None if measure.options else _state_class(grows=measure.grows),
+        options=list(measure.options) or None,
+        entity_category=EntityCategory.DIAGNOSTIC if measure.diagnostic else None,
     )
 
 
-def _voltage(
-    key: str, value: Callable[[Reading], Value], precision: int = 3, **more: Any
-) -> ReadingDescription:
-    return _measured(
-        key,
-        value,
-        SensorDeviceClass.VOLTAGE,
-        UnitOfElectricPotential.VOLT,
-        precision,
-        **more,
-    )
-
-
-def _temperature(
-    key: str, value: Callable[[Reading], float | None], **more: Any
-) -> ReadingDescription:
-    possible = Possible(DEGREES, lambda reading: (value(reading),))
-    return _measured(
-        key,
-        value,
-        SensorDeviceClass.TEMPERATURE,
-        UnitOfTemperature.CELSIUS,
-        1,
-        **{"possible": (possible,), "dead_band": KELVINS_OF_NOISE} | more,
-    )
-
-
-def _current(
-    key: str, value: Callable[[Reading], float | None], precision: int, **more: Any
-) -> ReadingDescription:
-    return _measured(
-        key,
-        value,
-        SensorDeviceClass.CURRENT,
-        UnitOfElectricCurrent.AMPERE,
-        precision,
-        possible=(Possible(AMPERES, lambda reading: (value(reading),)),),
-        **more,
-    )
-
-
-def _cells_apart(reading: Reading, shown: int, value: int) -> float:
-    """Return how far the cell shown as an extreme is from the one that is it now, V."""
-    volts = reading.cell_voltages or ()
-    return abs(volts[value - 1] - volts[shown - 1]) if shown <= len(volts) else inf
-
-
-def _volts_apart(reading: Reading, shown: float, value: float) -> float:
-    """Return the difference for each cell, V."""
-    return (value - shown) / len(reading.cell_voltages or (0,))
-
-
-def _watts_apart(reading: Reading, shown: float, value: float) -> float:
-    """Return the difference as a current at this voltage, A."""
-    return (value - shown) / max(reading.voltage or 0.0, 1.0)
-
-
-def _extreme_cell(
-    key: str, value: Callable[[Reading], int | None]
-) -> ReadingDescription:
-    return _measured(
-        key,
-        value,
-        None,
-        None,
-        0,
-        possible=(CELLS,),
-        dead_band=VOLTS_OF_TWO,
-        apart=_cells_apart,
-    )
-
-
-READINGS = (
-    _voltage(
-        "voltage",
-        lambda r: r.voltage,
-        2,
-        possible=(VOLTAGE,),
-        dead_band=VOLTS_OF_NOISE,
-        apart=_volts_apart,
-    ),
-    _current(
-        "current",
-        lambda r: r.current,
-        2,
-        dead_band=AMPERES_OF_NOISE,
-        signed_by_current=True,
-    ),
-    _measured(
-        "power",
-        lambda r: r.power,
-        SensorDeviceClass.POWER,
-        UnitOfPower.WATT,
-        1,
-        possible=(VOLTAGE, CURRENT),
-        dead_band=AMPERES_OF_NOISE,
-        apart=_watts_apart,
-        signed_by_current=True,
-    ),
-    _measured(
-        "state_of_charge",
-        lambda r: r.soc,
-        SensorDeviceClass.BATTERY,
-        UnitOfRatio.PERCENTAGE,
-        1,
-        possible=(SOC,),
-    ),
-    _voltage("lowest_cell_voltage", lambda r: r.lowest_cell_voltage, possible=(CELLS,)),
-    _voltage(
-        "highest_cell_voltage", lambda r: r.highest_cell_voltage, possible=(CELLS,)
-    ),
-    _voltage(
-        "mean_cell_voltage",
-        lambda r: r.mean_cell_voltage,
-        possible=(CELLS,),
-        dead_band=VOLTS_OF_NOISE,
-    ),
-    _voltage(
-        "cell_delta", lambda r: r.cell_delta, possible=(CELLS,), dead_band=VOLTS_OF_TWO
-    ),
-    _extreme_cell("lowest_cell", lambda r: r.lowest_cell),
-    _extreme_cell("highest_cell", lambda r: r.highest_cell),
-    _temperature(
-        "lowest_cell_temperature",
-        lambda r: r.lowest_cell_temperature,
-        possible=(CELL_TEMPERATURES,),
-    ),
-    _temperature(
-        "highest_cell_temperature",
-        lambda r: r.highest_cell_temperature,
-        possible=(CELL_TEMPERATURES,),
-    ),
-)
-READINGS_VALENCE = (_temperature("pcb_temperature", lambda r: r.pcb_temperature),)
-READINGS_SEPLOS = (
-    _measured(
-        "remaining_capacity",
-        lambda r: r.remaining_capacity,
-        None,
-        AMPERE_HOURS,
-        2,
-        dead_band=AMPERE_HOURS_OF_NOISE,
-    ),
-    _measured("full_capacity", lambda r: r.full_capacity, None, AMPERE_HOURS, 2),
-    _measured(
-        "total_discharge",
-        lambda r: r.total_discharge,
-        None,
-        AMPERE_HOURS,
-        0,
-        state_class=SensorStateClass.TOTAL_INCREASING,
-    ),
-    _measured(
-        "state_of_health",
-        lambda r: r.soh,
-        None,
-        UnitOfRatio.PERCENTAGE,
-        1,
-        possible=(Possible(PERCENT, lambda r: (r.soh,)),),
-        entity_category=EntityCategory.DIAGNOSTIC,
-    ),
-    _measured(
-        "cycles",
-        lambda r: r.cycles,
-        None,
-        None,
-        0,
-        state_class=SensorStateClass.TOTAL_INCREASING,
-        entity_category=EntityCategory.DIAGNOSTIC,
-    ),
-    _current("allowed_charge_current", lambda r: r.allowed_charge_current, 0),
-    _current("allowed_discharge_current", lambda r: r.allowed_discharge_current, 0),
-    _temperature("mosfet_temperature", lambda r: r.mosfet_temperature),
-    _temperature("ambient_temperature", lambda r: r.ambient_temperature),
-)
-OPERATING_STATE = ReadingDescription(
-    key="operating_state",
-    translation_key="operating_state",
-    value=lambda r: r.state,
-    device_class=SensorDeviceClass.ENUM,
-    options=[state.value for state in State],
-)
-
-
-def _cell(values: tuple[float | None, ...] | None, cell: int) -> float | None:
-    return values[cell - 1] if values and cell <= len(values) else None
-
-
-def _cell_voltage(cell: int) -> ReadingDescription:
-    possible = Possible(CELL_VOLTS, lambda r: (_cell(r.cell_voltages, cell),))
-    return _voltage(
-        f"cell_{cell}_voltage",
-        lambda r: _cell(r.cell_voltages, cell),
-        possible=(possible,),
-        translation_key="cell_voltage",
-        cell=cell,
-        entity_category=EntityCategory.DIAGNOSTIC,
-    )
-
-
-def _cell_temperature(cell: int) -> ReadingDescription:
-    return _temperature(
-        f"cell_{cell}_temperature",
-        lambda r: _cell(r.cell_temperatures, cell),
-        translation_key="cell_temperature",
-        cell=cell,
-        entity_category=EntityCategory.DIAGNOSTIC,
-    )
-
-
-def _remembered(
-    key: str,
-    device_class: SensorDeviceClass | None = None,
-    unit: str | None = None,
-    state_class: SensorStateClass | None = SensorStateClass.TOTAL_INCREASING,
-    name: str | None = None,
-    span: Span | None = None,
-) -> HistoryDescription:
-    field = name or key
+def _remembered(kept: Remembered) -> HistoryDescription:
     return HistoryDescription(
-        key=key,
-        translation_key=key,
-        value=lambda history: getattr(history, field),
-        span=span,
-        device_class=device_class,
-        native_unit_of_measurement=unit,
-        state_class=state_class,
+        key=kept.key,
+        translation_key=kept.key,
+        remembered=kept,
+        device_class=SensorDeviceClass(kept.kind) if kept.kind else None,
+        native_unit_of_measurement=kept.unit,
+        state_class=_state_class(grows=True) if kept.grows else None,
         entity_category=EntityCategory.DIAGNOSTIC,
         entity_registry_enabled_default=False,
     )
 
-
-_OF_TEMPERATURE = SensorDeviceClass.TEMPERATURE, UnitOfTemperature.CELSIUS, DEGREES
-_OF_CELL = SensorDeviceClass.VOLTAGE, UnitOfElectricPotential.VOLT, CELL_VOLTS
-_OF_CURRENT = SensorDeviceClass.CURRENT, UnitOfElectricCurrent.AMPERE, AMPERES
-_EXTREMES = (
-    ("highest_temperature", *_OF_TEMPERATURE),
-    ("lowest_temperature", *_OF_TEMPERATURE),
-    ("highest_cell_voltage", *_OF_CELL),
-    ("lowest_cell_voltage", *_OF_CELL),
-    ("highest_charge_current", *_OF_CURRENT),
-    ("highest_discharge_current", *_OF_CURRENT),
-)
-_DURATIONS = (
-    "over_voltage_time",
-    "under_voltage_time",
-    "over_temperature_time",
-    "under_temperature_time",
-    "charge_over_current_time",
-    "discharge_over_current_time",
-)
-_COUNTS = (
-    "over_temperature_count",
-    "under_temperature_count",
-    "high_output_count",
-    "balance_count",
-    "charge_cutoff_count",
-    "discharge_cutoff_count",
-    "communication_error_count",
-    "reset_count",
-)
-HISTORY = (
-    _remembered("cycles"),
-    *(
-        _remembered(f"lifetime_{name}", device_class, unit, None, name, span)
-        for name, device_class, unit, span in _EXTREMES
-    ),
-)
-HISTORY_REVISION_2 = (
-    _remembered("energy", SensorDeviceClass.ENERGY, UnitOfEnergy.WATT_HOUR),
-    *(
-        _remembered(name, SensorDeviceClass.DURATION, UnitOfTime.SECONDS)
-        for name in _DURATIONS
-    ),
-    *(_remembered(name) for name in _COUNTS),
-)
-_REVISION_2_EXTREMES = {
-    "lifetime_highest_charge_current",
-    "lifetime_highest_discharge_current",
-}
 
 # Units of a table of registers: what they measure, and Home Assistant's name.
 _UNITS: dict[str, tuple[SensorDeviceClass | None, str | None]] = {
@@ -538,45 +228,20 @@ async def async_setup_entry(
 def _sensors(
     coordinator: OpenXPBMSCoordinator, battery: Battery
 ) -> Iterator[SensorEntity]:
-    if coordinator.family_name == FAMILY_SEPLOS:
-        yield from _seplos(coordinator, battery)
-    else:
-        yield from _valence(coordinator, battery)
+    family, identity = coordinator.family_name, battery.identity
+    for measure in measures(family, identity):
+        kind = StateSensor if measure is OPERATING_STATE else ReadingSensor
+        yield kind(coordinator, battery, _measured(measure))
+    for kept in remembered(family, identity):
+        yield HistorySensor(coordinator, battery, _remembered(kept))
+    if family == FAMILY_SEPLOS and coordinator.asks:
+        for setting in SETTINGS:
+            yield SettingSensor(coordinator, battery, setting)
+        yield FunctionsOff(coordinator, battery, FUNCTIONS_OFF)
     yield from energy_sensors(coordinator, battery)
     if coordinator.asks:
         for link in LINK:
             yield LinkSensor(coordinator, battery, link)
-
-
-def _valence(
-    coordinator: OpenXPBMSCoordinator, battery: Battery
-) -> Iterator[BatterySensor]:
-    cells = battery.identity.cells or 0
-    newer = battery.identity.revision != 1
-    for reading in (*READINGS, *READINGS_VALENCE, *_cells(cells, sensors=cells)):
-        yield ReadingSensor(coordinator, battery, reading)
-    for history in HISTORY + HISTORY_REVISION_2 if newer else HISTORY:
-        if newer or history.key not in _REVISION_2_EXTREMES:
-            yield HistorySensor(coordinator, battery, history)
-
-
-def _seplos(
-    coordinator: OpenXPBMSCoordinator, battery: Battery
-) -> Iterator[BatterySensor]:
-    identity = battery.identity
-    cells = _cells(identity.cells or 0, sensors=identity.sensors or 0)
-    for reading in (*READINGS, *READINGS_SEPLOS, *cells):
-        yield ReadingSensor(coordinator, battery, reading)
-    yield StateSensor(coordinator, battery, OPERATING_STATE)
-    if coordinator.asks:
-        for setting in SETTINGS:
-            yield SettingSensor(coordinator, battery, setting)
-        yield FunctionsOff(coordinator, battery, FUNCTIONS_OFF)
-
-
-def _cells(cells: int, *, sensors: int) -> Iterator[ReadingDescription]:
-    yield from map(_cell_voltage, range(1, cells + 1))
-    yield from map(_cell_temperature, range(1, sensors + 1))
 
 
 class BatterySensor(BatteryEntity, SensorEntity):
@@ -606,15 +271,14 @@ class ReadingSensor(BatterySensor):
     ) -> None:
         """Number the cell and mark a sign that nobody has confirmed."""
         super().__init__(coordinator, battery, description)
-        if description.cell is not None:
-            self._attr_translation_placeholders = {"number": str(description.cell)}
-        if description.signed_by_current and coordinator.family_name == FAMILY_VALENCE:
+        measure = description.measure
+        if measure.cell is not None:
+            self._attr_translation_placeholders = {"number": str(measure.cell)}
+        if measure.signed_by_current and coordinator.family_name == FAMILY_VALENCE:
             self._attr_extra_state_attributes = {
                 "direction_confirmed": coordinator.current_confirmed
             }
-        self._band: DeadBand[Any] | None = None
-        if description.dead_band is not None:
-            self._band = DeadBand(description.dead_band)
+        self._shown = Shown(measure)
 
     @property
     def available(self) -> bool:
@@ -622,20 +286,7 @@ class ReadingSensor(BatterySensor):
         return super().available and self.battery.reading is not None
 
     def _told(self) -> Value:
-        """Return the value of the last round, None where it cannot be."""
-        reading, described = self.battery.reading, self.entity_description
-        if reading is None or not all(p.holds(reading) for p in described.possible):
-            return None
-        return described.value(reading)
-
-    def _take(self) -> None:
-        value, reading, band = self._told(), self.battery.reading, self._band
-        if band is not None:
-            apart = 0.0
-            if reading and value is not None and band.shown is not None:
-                apart = self.entity_description.apart(reading, band.shown, value)
-            value = band.show(value, apart, monotonic())
-        self._attr_native_value = value
+        return self._shown.take(self.battery.reading, monotonic())
 
 
 class StateSensor(ReadingSensor):
@@ -680,12 +331,11 @@ class HistorySensor(SlowSensor):
     entity_description: HistoryDescription
 
     def _told(self) -> float | None:
-        return self.entity_description.value(self.battery.history)
+        return self.entity_description.remembered.value(self.battery.history)
 
     def _take(self) -> None:
-        told, span = self._told(), self.entity_description.span
-        possible = span is None or span.has(told)
-        self._attr_native_value = told if possible else None
+        kept = self.entity_description.remembered
+        self._attr_native_value = kept.told(self.battery.history)
 
 
 class SettingSensor(SlowSensor):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .batteries import identities
 from .bms.outputs import Joined, Outputs
+from .bms.possible import CELL_TEMPERATURES, CELLS, CURRENT, SOC, VOLTAGE
 from .bms.time_left import TimeLeft
 from .bms.totals import Part, Totals, totals
 from .bms.valence import capacity_of
@@ -22,7 +23,6 @@ from .const import (
     MODE_LISTEN,
 )
 from .guard_options import hands_of, interval_of
-from .possible import CELL_TEMPERATURES, CELLS, CURRENT, SOC, VOLTAGE
 
 if TYPE_CHECKING:
     from homeassistant.config_entries import ConfigEntry

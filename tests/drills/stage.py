@@ -207,7 +207,8 @@ class Stage:
                     # Of parts that came at different times.
                     and description.key != "power"
                 ):
-                    self._values[found.entity_id] = (address, description.value)
+                    value = description.measure.value
+                    self._values[found.entity_id] = (address, value)
 
     async def end(self) -> None:
         """Unload the entry."""

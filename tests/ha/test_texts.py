@@ -24,8 +24,10 @@ from custom_components.openxpbms import (
     switch,
     troubles,
 )
-from custom_components.openxpbms.bms import errors
+from custom_components.openxpbms.bms import errors, shown
+from custom_components.openxpbms.bms.families import KINDS
 from custom_components.openxpbms.bms.limits import Quantity
+from custom_components.openxpbms.bms.reading import Identity
 from custom_components.openxpbms.bms.rules import RULES
 
 ROOT = Path(__file__).parents[2] / "custom_components" / "openxpbms"
@@ -129,14 +131,11 @@ def test_every_trouble_has_a_text() -> None:
 
 
 def test_every_entity_has_a_name_and_an_icon() -> None:
+    battery = Identity(
+        address=1, serial=None, model="", model_code="", cells=1, sensors=1
+    )
     described = [
-        *sensor.READINGS,
-        *sensor.READINGS_VALENCE,
-        *sensor.READINGS_SEPLOS,
-        sensor.OPERATING_STATE,
         sensor.FUNCTIONS_OFF,
-        *sensor.HISTORY,
-        *sensor.HISTORY_REVISION_2,
         *sensor.SETTINGS,
         *sensor.LINK,
         *bank_sensor.TOTALS,
@@ -148,24 +147,24 @@ def test_every_entity_has_a_name_and_an_icon() -> None:
         energy_sensor.DASHBOARD_POWER,
         bank_sensor.SPREAD,
         bank_sensor.ONLINE,
-        sensor._cell_voltage(1),
-        sensor._cell_temperature(1),
     ]
     names = {item.translation_key for item in described}
+    for family in KINDS:
+        names |= {m.common or m.key for m in shown.measures(family, battery)}
+        names |= {kept.key for kept in shown.remembered(family, battery)}
     assert names == set(EN["entity"]["sensor"])
     assert names == set(ICONS["entity"]["sensor"])
     binary = {
         item.translation_key
         for item in (
             binary_sensor.COMMUNICATION,
-            binary_sensor.BALANCING,
-            binary_sensor.ALARM,
-            *binary_sensor.STATUS,
-            *binary_sensor.GROUPS,
             *protection_sensor.FOUND,
             *protection_sensor.SUMS,
         )
     }
+    for family in KINDS:
+        binary |= {status.key for status in shown.statuses(family)}
+        binary |= {group.key for group in shown.troubles(family)}
     assert binary == set(EN["entity"]["binary_sensor"])
     assert binary == set(ICONS["entity"]["binary_sensor"])
     others = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .bms.reading import Reading
+    from .reading import Reading
 
 
 @dataclass(frozen=True, slots=True)

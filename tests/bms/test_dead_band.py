@@ -8,7 +8,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.openxpbms.dead_band import HOLD, DeadBand
+from custom_components.openxpbms.bms.dead_band import HOLD, DeadBand
 
 
 def shown(
