@@ -1,0 +1,59 @@
+"""The commands of `openxpbms`, each in a file of its own."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed
+from typing import Annotated
+
+import typer
+
+from .compare import compare
+from .export import export
+from .get import get
+from .parameters import parameters
+from .scan import scan
+from .set import set_parameter
+
+app = typer.Typer(
+    name="openxpbms",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"openxpbms {installed('openxpbms')}")
+        raise typer.Exit
+
+
+@app.callback()
+def openxpbms(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_tell_version, help="Show the version."
+        ),
+    ] = False,
+) -> None:
+    """Valence XP and Seplos V3 batteries over RS485, without Home Assistant.
+
+    PORT is a serial port (/dev/ttyUSB0), a URL (rfc2217://box:5000,
+    socket://box:8899, openxpbms-demo://valence?modules=4) or the name of a port
+    in the configuration file.
+
+    Begin with:
+
+      openxpbms scan /dev/ttyUSB0
+    """
+
+
+app.command()(scan)
+app.command()(parameters)
+app.command()(get)
+# A value may be below zero.
+app.command("set", context_settings={"ignore_unknown_options": True})(set_parameter)
+app.command()(export)
+app.command()(compare)

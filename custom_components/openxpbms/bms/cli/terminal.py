@@ -1,0 +1,68 @@
+"""What is seen of a command: tables on stdout, progress and remarks on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+import os
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+import typer
+
+from .link import Choice, Link, Progress, opened
+
+# Columns of a table that goes into a file or another program.
+WIDTH = 160
+
+
+def console() -> Console:
+    """Return what prints tables."""
+    plain = Console(highlight=False)
+    if plain.is_terminal or "COLUMNS" in os.environ:
+        return plain
+    return Console(highlight=False, width=WIDTH)
+
+
+def remark(text: str) -> None:
+    """Tell what does not belong to the result."""
+    typer.echo(text, err=True)
+
+
+@asynccontextmanager
+async def linked(choice: Choice) -> AsyncIterator[Link]:
+    """Open a port as `opened` does, with its progress shown."""
+    async with AsyncExitStack() as stack:
+        with progress() as told:
+            link = await stack.enter_async_context(opened(choice, told))
+        yield link
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Show on stderr what is being done; a file gets one line for each thing."""
+    on = Console(stderr=True)
+    if not on.is_terminal:
+        yield _lines()
+        return
+    columns = TextColumn("{task.description}"), BarColumn()
+    with Bar(*columns, console=on, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def tell(doing: str, share: float) -> None:
+            bar.update(task, description=doing, completed=share)
+
+        yield tell
+
+
+def _lines() -> Progress:
+    told = ""
+
+    def tell(doing: str, share: float) -> None:
+        nonlocal told
+        if doing != told:
+            told = doing
+            remark(f"{doing} …")
+
+    return tell
