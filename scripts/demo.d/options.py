@@ -16,7 +16,7 @@ type Answer = Callable[[list[Json]], Json]
 
 
 async def set_options(home: Home) -> None:
-    """Confirm currents, say how modules are joined, and give those of the bank relays."""
+    """Confirm currents, say how modules are joined, give those of the bank relays."""
     entries = await home.request(
         "GET", "/api/config/config_entries/entry?domain=openxpbms"
     )
