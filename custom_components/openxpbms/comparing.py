@@ -22,8 +22,8 @@ from .bms.parameter_rules import Change
 from .bms.parameter_values import encode
 from .bms.parameters import BY_NAME
 from .bms.seplos_writes import Outcome, Writer
+from .bms.shown import device_name
 from .const import DOMAIN
-from .words import device_name
 from .write_log import Record, Step, WriteLog
 
 if TYPE_CHECKING:

@@ -9,16 +9,14 @@ from homeassistant.core import callback
 from homeassistant.helpers.device_registry import DeviceInfo
 from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
-from .const import DOMAIN, FAMILY_SEPLOS, FAMILY_VALENCE
+from .bms.shown import MANUFACTURERS, device_name
+from .const import DOMAIN
 from .coordinator import OpenXPBMSCoordinator
-from .words import device_name
 
 if TYPE_CHECKING:
     from homeassistant.helpers.entity import EntityDescription
 
     from .bms.rounds import Battery
-
-MANUFACTURERS = {FAMILY_SEPLOS: "Seplos", FAMILY_VALENCE: "Valence"}
 
 
 class QuietEntity(CoordinatorEntity[OpenXPBMSCoordinator]):

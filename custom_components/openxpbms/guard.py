@@ -43,6 +43,7 @@ from .bms.protection import (
     unheard,
 )
 from .bms.relay import WELDED_AFTER, RelayFault, Report
+from .bms.shown import device_name
 from .bms.storage import charges
 from .const import CONF_GUARDED, DOMAIN
 from .guard_issues import ISSUE_STATE_LOST, raise_issue, tell_issues
@@ -60,7 +61,7 @@ from .kept import (
 )
 from .kept_file import KeptFile
 from .relay_board import User, Vote, relay_board
-from .words import device_name, refusal, spoken
+from .words import refusal, spoken
 
 if TYPE_CHECKING:
     from datetime import datetime

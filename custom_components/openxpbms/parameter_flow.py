@@ -29,6 +29,7 @@ import voluptuous as vol
 
 from .bms.parameters import BY_NAME, SPA_PARAMETERS, Topic
 from .bms.seplos_writes import Wish
+from .bms.shown import device_name
 from .const import (
     CONF_FAMILY,
     CONF_MODE,
@@ -41,7 +42,6 @@ from .const import (
 from .forms import PagesFlow, choice
 from .parameter_texts import Texts
 from .parameter_words import with_unit
-from .words import device_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -26,9 +26,9 @@ from .bms.errors import (
     PortMissing,
 )
 from .bms.port import shown
+from .bms.shown import device_name
 from .const import CONF_ADAPTER, DOMAIN
 from .search import port_consumers
-from .words import device_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .bms.bank import MODEL
 from .bms.decision import Finding, Waits
 from .bms.families import KINDS
 from .bms.limits import Quantity
 from .bms.port import DEMO_SCHEME, shown
-from .const import FAMILY_SEPLOS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,14 +25,6 @@ def identity_label(identity: Identity) -> str:
     if identity.firmware is not None:
         parts.append(f"FW {identity.firmware}")
     return " · ".join([*parts, f"{identity.cells or '?'}S"])
-
-
-def device_name(family: str, identity: Identity) -> str:
-    """Return what people call a battery."""
-    # A bank tells no more of its packs than their numbers.
-    if family == FAMILY_SEPLOS and identity.serial is None:
-        return f"{MODEL} pack {identity.address}"
-    return f"{identity.model} {identity.serial or identity.address}"
 
 
 def pack_label(pack: HeardPack) -> str:

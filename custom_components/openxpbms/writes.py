@@ -24,9 +24,9 @@ from .bms.parameter_errors import ParameterError
 from .bms.parameter_rules import Pack, span
 from .bms.parameters import BY_NAME
 from .bms.seplos_writes import Known, Outcome, Prepared, Result, Wish, Writer
+from .bms.shown import device_name
 from .comparing import Comparing, Made
 from .const import CONF_WRITES, DOMAIN, FAMILY_SEPLOS
-from .words import device_name
 from .write_log import Record, Step, WriteLog, new_write
 
 if TYPE_CHECKING:

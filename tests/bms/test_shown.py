@@ -22,6 +22,7 @@ from custom_components.openxpbms.bms.shown import (
     OPERATING_STATE,
     Measure,
     Shown,
+    device_name,
     measures,
     remembered,
     statuses,
@@ -191,3 +192,10 @@ def test_statuses_are_taken_from_the_reading() -> None:
     assert told.pop("heater") is True
     assert set(told.values()) == {None}
     assert [status.key for status in statuses(VALENCE)] == ["balancing"]
+
+
+def test_a_battery_is_called_by_what_is_known_of_it() -> None:
+    who = identity(MODULE)
+    assert device_name(VALENCE, who) == f"{who.model} {who.serial}"
+    assert device_name(VALENCE, identity(MODULE, serial=None)) == f"{who.model} 1"
+    assert device_name(SEPLOS, pack(serial=None)) == "Seplos V3 pack 1"

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from .bank import MODEL
 from .dead_band import DeadBand
-from .families import SEPLOS
+from .families import SEPLOS, VALENCE
 from .possible import (
     AMPERES,
     CELL_TEMPERATURES,
@@ -27,6 +28,8 @@ from .possible import (
 )
 from .reading import Group, History, Identity, Level, Reading, State
 from .seplos_tables import ALARMS
+
+MANUFACTURERS = {SEPLOS: "Seplos", VALENCE: "Valence"}
 
 type Value = float | int | str | None
 
@@ -169,6 +172,14 @@ class Troubles:
                 }
             )
         return details
+
+
+def device_name(family: str, identity: Identity) -> str:
+    """Return what people call a battery."""
+    # A bank tells no more of its packs than their numbers.
+    if family == SEPLOS and identity.serial is None:
+        return f"{MODEL} pack {identity.address}"
+    return f"{identity.model} {identity.serial or identity.address}"
 
 
 def _voltage(
