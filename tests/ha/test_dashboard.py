@@ -159,4 +159,4 @@ async def test_what_stops_a_battery_is_told(
     [text] = [card["content"] for card in used if card["type"] == "markdown"]
     told = Template(text, hass).async_render(parse_result=False)
     words = " ".join(told.split())
-    assert words == "- **Cell over voltage** at 3.95 (number 2) waits for: value"
+    assert words == "- **Cell over voltage** at 3.95, number 2; waits for: value"
