@@ -319,6 +319,19 @@ async def test_a_battery_without_serial_number_keeps_its_address(
     assert [b["address"] for b in entry.data["batteries"]] == [1, 2]
 
 
+async def test_a_known_battery_without_serial_number_is_not_offered_again(
+    hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
+) -> None:
+    one, two = modules()
+    one.serial = ""
+    line = await make_line(one, two)
+    entry = await make_entry(
+        line.path, identity(one, serial=None), options={"answer_timeout": 30}
+    )
+    result = await reconfigure(hass, entry, "more_batteries")
+    assert result["data_schema"]({})["batteries"] == ["2"]
+
+
 async def test_home_assistants_end_closes_the_port(
     hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry
 ) -> None:

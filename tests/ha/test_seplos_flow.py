@@ -134,6 +134,16 @@ async def test_a_lone_pack_is_found_and_read(
     assert line.complaints == []
 
 
+async def test_asking_may_be_chosen_for_a_lone_pack(
+    hass: HomeAssistant, make_line: MakeLine
+) -> None:
+    line = await make_line(VirtualPack(0, serial="A1"))
+    result = await start_flow(hass, "port")
+    result = await go_on(hass, result, seplos(line.path, "ask"))
+    result = await go_on(hass, result, {"batteries": ["0"]})
+    assert result["options"] == {"mode": "ask"}
+
+
 async def test_a_bank_is_only_listened_to(
     hass: HomeAssistant, make_line: MakeLine
 ) -> None:
@@ -448,6 +458,31 @@ async def test_a_listening_entry_becomes_an_asking_one(
     assert entry.data["mode"] == "ask"
     assert keys(entry) == {0: "kept"}
     assert float(state(hass, "kept_voltage")) > 40
+
+
+async def test_an_entry_that_does_not_run_becomes_an_asking_one(
+    hass: HomeAssistant, make_line: MakeLine
+) -> None:
+    line = await make_line(VirtualPack(1, serial="B7"))
+    entry = await seplos_entry(hass, line.path, pack_identity(1, None), mode="listen")
+    assert await hass.config_entries.async_unload(entry.entry_id)
+    result = await entry.start_reconfigure_flow(hass)
+    result = await go_on(hass, result, {"next_step_id": "ask_instead"})
+    assert result["reason"] == "reconfigure_successful"
+    assert entry.data["mode"] == "ask"
+    await hass.async_block_till_done()
+
+
+async def test_a_port_that_is_not_let_go_is_not_searched(
+    hass: HomeAssistant, make_line: MakeLine
+) -> None:
+    line = await make_line(VirtualPack(1, serial="B7"))
+    entry = await seplos_entry(hass, line.path, pack_identity(1, None), mode="listen")
+    result = await entry.start_reconfigure_flow(hass)
+    with patch.object(hass.config_entries, "async_unload", return_value=False):
+        result = await go_on(hass, result, {"next_step_id": "ask_instead"})
+    assert result["reason"] == "not_loaded"
+    assert line.bytes_received == 0
 
 
 async def test_a_listening_entry_goes_on_listening_while_its_master_talks(
