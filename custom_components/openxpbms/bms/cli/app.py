@@ -13,6 +13,7 @@ from .get import get
 from .parameters import parameters
 from .scan import scan
 from .set import set_parameter
+from .simulate import simulate
 
 app = typer.Typer(
     name="openxpbms",
@@ -57,3 +58,4 @@ app.command()(get)
 app.command("set", context_settings={"ignore_unknown_options": True})(set_parameter)
 app.command()(export)
 app.command()(compare)
+app.command()(simulate)

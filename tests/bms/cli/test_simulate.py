@@ -1,0 +1,156 @@
+"""`openxpbms simulate`: a process that plays batteries, another one that reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+import signal
+import threading
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from custom_components.openxpbms.bms.bus import Bus
+from custom_components.openxpbms.bms.cli.app import app
+from custom_components.openxpbms.bms.port import Line
+from custom_components.openxpbms.bms.valence import TERMINATOR
+
+from ..conftest import MakeBus
+from .conftest import Run, Start
+
+PATIENCE = 60
+
+
+async def port_of(process: asyncio.subprocess.Process) -> str:
+    """Wait for the first line of what plays, and return the port that it names."""
+    assert process.stdout
+    async with asyncio.timeout(PATIENCE):
+        said = (await process.stdout.readline()).decode()
+    assert " on " in said, said
+    return said.split(" on ")[1].strip()
+
+
+async def interrupted(process: asyncio.subprocess.Process) -> str:
+    """Press Ctrl-C; return what is printed then, if it ends well."""
+    process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(PATIENCE):
+        out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    return out.decode()
+
+
+async def test_one_process_plays_and_another_one_reads(
+    start: Start, tmp_path: Path
+) -> None:
+    link = tmp_path / "battery"
+    playing = await start(
+        *("simulate", "valence", "-n", 2, "--link", link),
+        *("--cell", "2:3=3.712", "--alarm", "2:cell_over_voltage"),
+    )
+    assert await port_of(playing) == str(link)
+    assert link.is_symlink()
+    assert str(link.readlink()).startswith("/dev/pts/")
+    reading = await start("read", link, "-f", "valence", "-a", "1-2", "--json")
+    async with asyncio.timeout(PATIENCE):
+        out, err = await reading.communicate()
+    assert reading.returncode == 0, err
+    assert b"3.712" in out
+    assert b"cell_over_voltage" in out
+    told = await interrupted(playing)
+    assert f"In another terminal: openxpbms read {link}" in told
+    assert "wrong" not in told
+    assert not link.is_symlink()
+
+
+async def test_what_a_client_sends_wrongly_is_told_once(
+    start: Start, make_bus: MakeBus
+) -> None:
+    playing = await start("simulate", "seplos")
+    port = await port_of(playing)
+    bus: Bus = make_bus(port, terminator=TERMINATOR)
+    line = Line(9600)
+    await bus.open(line)
+    for _ in range(2):
+        await bus.broadcast(b"\x00\x04\x10\x00\x00\x12\x75\x16", line)
+        await asyncio.sleep(0.5)
+    assert playing.stdout
+    async with asyncio.timeout(PATIENCE):
+        while b"wrong" not in (said := await playing.stdout.readline()):
+            assert said
+    assert b"request at 9600 baud" in said
+    await bus.close()
+    assert "9600" not in await interrupted(playing)
+
+
+def _press_ctrl_c_when(done: threading.Event) -> threading.Thread:
+    def press() -> None:
+        done.wait(PATIENCE)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    return thread
+
+
+def test_a_bank_is_to_be_listened_to(tmp_path: Path) -> None:
+    """In the main thread, where Ctrl-C arrives."""
+    link = tmp_path / "bank"
+    link.symlink_to("/dev/null")
+    done = threading.Event()
+
+    def wait_for_link() -> None:
+        end = time.monotonic() + PATIENCE
+        while "pts" not in str(link.readlink()) and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        done.set()
+
+    threading.Thread(target=wait_for_link).start()
+    thread = _press_ctrl_c_when(done)
+    words = ["simulate", "seplos", "--bank", "-n", "3", "--echo", "--link", str(link)]
+    result = CliRunner().invoke(app, [*words, "--fault", "noise", "--soc", "50"])
+    thread.join()
+    assert result.exit_code == 0, result.output
+    first, second, _ = result.stdout.splitlines()
+    assert first == f"3 Seplos V3 packs at the addresses 1 to 3 on {link}"
+    assert second == f"In another terminal: openxpbms listen {link}"
+    assert not link.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["lead"], "lead"),
+        (["valence", "-n", "33"], "modules must be a number from 1 to 32, not '33'"),
+        (["seplos", "--packs", "0"], "packs must be a number from 1 to 16"),
+        (["seplos", "--bank", "-n", "1"], "packs must be a number from 2 to 16"),
+        (["valence", "--bank"], "only Seplos packs have a master of their own"),
+        (["valence", "--seed", "100"], "seed must be a number from 0 to 99"),
+        (["valence", "--cell", "5:1=3.3"], "there is no battery '5', only 1, 2, 3, 4"),
+        (["valence", "--fault", "rain"], "no fault is called rain"),
+        (["valence", "--link", "/nowhere/at/all"], "/nowhere/at is no folder"),
+    ],
+)
+async def test_wrong_use_is_told_plainly(run: Run, words: list[str], told: str) -> None:
+    result = await run("simulate", *words)
+    assert result.exit_code == 2
+    assert told in " ".join(result.stderr.replace("│", "").split())
+
+
+async def test_a_file_is_not_replaced_by_a_link(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "notes"
+    await asyncio.to_thread(file.write_text, "precious")
+    result = await run("simulate", "valence", "--link", file)
+    assert result.exit_code == 2
+    assert "would be lost" in result.stderr
+    assert await asyncio.to_thread(file.read_text) == "precious"
+
+
+async def test_a_lone_pack_is_at_address_0(start: Start) -> None:
+    playing = await start("simulate", "seplos", "--seed", 3)
+    assert playing.stdout
+    said = (await playing.stdout.readline()).decode()
+    assert said.startswith("1 Seplos V3 pack at address 0 on /dev/pts/")
+    await interrupted(playing)
