@@ -8,12 +8,20 @@ from typing import Annotated
 import typer
 
 from .compare import compare
+from .doctor import doctor
 from .export import export
 from .get import get
+from .listen import listen
+from .monitor import monitor
+from .mqtt import mqtt
 from .parameters import parameters
+from .read import read
+from .record import record
+from .replay import replay
 from .scan import scan
 from .set import set_parameter
 from .simulate import simulate
+from .watch import watch
 
 app = typer.Typer(
     name="openxpbms",
@@ -52,10 +60,18 @@ def openxpbms(
 
 
 app.command()(scan)
+app.command()(read)
+app.command()(watch)
+app.command()(listen)
 app.command()(parameters)
 app.command()(get)
 # A value may be below zero.
 app.command("set", context_settings={"ignore_unknown_options": True})(set_parameter)
 app.command()(export)
 app.command()(compare)
+app.command()(doctor)
+app.command()(monitor)
+app.command()(record)
+app.command()(replay)
 app.command()(simulate)
+app.command()(mqtt)

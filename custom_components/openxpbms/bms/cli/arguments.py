@@ -129,19 +129,25 @@ def with_port[**P](
 ) -> Callable[..., None]:
     """Make a command with PORT of a coroutine function that takes a Choice.
 
-    Its other parameters are the command's own.
+    Its other parameters are the command's own; one that is a Config is given what the
+    configuration file says.
     """
+    others = list(signature(work, eval_str=True).parameters.values())[1:]
     own = [
         parameter.replace(kind=Parameter.KEYWORD_ONLY)
-        for parameter in list(signature(work, eval_str=True).parameters.values())[1:]
+        for parameter in others
+        if parameter.annotation is not Config
     ]
+    of_file = [each.name for each in others if each.annotation is Config]
     port, *options = (
         parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in _SHARED.values()
     )
 
     async def run(**given: Any) -> None:
-        choice = _choice(**{name: given.pop(name) for name in _SHARED})
-        await work(choice, **given)  # type: ignore[call-arg]
+        file = read_config(given.pop("config"))
+        shared = {name: given.pop(name) for name in _SHARED if name in given}
+        given |= dict.fromkeys(of_file, file)
+        await work(_choice(file, **shared), **given)  # type: ignore[call-arg]
 
     parameters = [port, *own, *options]
     run.__name__, run.__doc__ = work.__name__, work.__doc__
@@ -151,15 +157,15 @@ def with_port[**P](
 
 
 def _choice(
+    file: Config,
     *,
     port: str,
     addresses: str | None,
     divisor: str | None,
-    config: Path | None,
     **others: Any,
 ) -> Choice:
     """Return what the command line says, over what the file says of the port."""
-    choice = _named(port, read_config(config))
+    choice = named(port, file)
     changes = {name: value for name, value in others.items() if value is not None}
     if divisor is not None:
         changes["divisor"] = int(divisor)
@@ -170,7 +176,11 @@ def _choice(
     return choice
 
 
-def _named(port: str, config: Config) -> Choice:
+def named(port: str, config: Config) -> Choice:
+    """Return how a port is reached, by its name in the file or its own.
+
+    Raises Failure where there is no such port.
+    """
     if port in config.ports:
         return config.ports[port]
     if "/" in port or Path(port).exists():

@@ -24,6 +24,7 @@ class Exit(IntEnum):
     FOREIGN_MASTER = 5
     NOT_CONFIRMED = 6
     NOT_AS_ASKED = 7
+    BROKER = 8
     INTERRUPTED = 130
 
 
@@ -68,7 +69,9 @@ def as_command[**P](
         try:
             asyncio.run(work(*args, **kwargs))
         except BusError as err:
-            _end(sentence(str(err)), code_of(err))
+            from .advice import advice  # noqa: PLC0415  it needs this file
+
+            _end(f"{sentence(str(err))} {advice(err)}".rstrip(), code_of(err))
         except Failure as err:
             _end(str(err), err.code)
         except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from math import inf
 import time
 from typing import Protocol
 
@@ -57,6 +58,9 @@ class Progress(Protocol):
         """Show it."""
 
 
+type OnBus = Callable[[Bus, str], None]
+
+
 class NothingFound(AnswerError):
     """No battery answered, or none was heard."""
 
@@ -101,6 +105,11 @@ class Link:
         """The batteries; of a bank that is listened to there may come more."""
         return self.rounds.batteries
 
+    def leave_slow_values(self) -> None:
+        """Let rounds read what changes quickly and nothing else."""
+        for battery in self.batteries:
+            battery.slow_from = inf
+
     async def round(self) -> None:
         """Read every battery once, or let go of those that are not heard any more.
 
@@ -113,16 +122,17 @@ class Link:
 
 @asynccontextmanager
 async def opened(
-    choice: Choice, progress: Progress | None = None
+    choice: Choice, progress: Progress | None = None, on_bus: OnBus | None = None
 ) -> AsyncIterator[Link]:
     """Open a port, find its batteries, and close it afterwards in any case.
 
     Listens first. A Seplos bank that is heard is only listened to; any other master
     is left alone. On a quiet line Seplos packs are asked for, then Valence modules,
-    unless the choice names the family.
+    unless the choice names the family. `on_bus` is told of each bus before it is
+    opened, and of its family; the last one is the link's.
     Raises a PortError, ForeignMaster, NoisyLine or NothingFound.
     """
-    search = _Search(choice, progress or _untold)
+    search = _Search(choice, progress or _untold, on_bus)
     try:
         yield await search.find()
     finally:
@@ -136,9 +146,12 @@ def _untold(doing: str, share: float) -> None:
 class _Search:
     """One search; it has one bus at a time, whose last one is the link's."""
 
-    def __init__(self, choice: Choice, progress: Progress) -> None:
+    def __init__(
+        self, choice: Choice, progress: Progress, on_bus: OnBus | None
+    ) -> None:
         self._choice = choice
         self._progress = progress
+        self._on_bus = on_bus
         self._bus: Bus | None = None
         self._noise = 0
         # What was asked for, in words, and who did not answer clearly.
@@ -202,6 +215,8 @@ class _Search:
         choice = self._choice
         timing = make_timing(choice.url, name, answer=choice.answer)
         self._bus = make_bus(choice.url, name, timing, mute=mute)
+        if self._on_bus:
+            self._on_bus(self._bus, name)
         forced = choice.line != LINE_AUTO
         return make_family(
             self._bus,

@@ -16,7 +16,8 @@ from ..reading import Reading
 from ..rounds import Battery
 from .arguments import with_port
 from .link import Choice, Link
-from .terminal import console, linked, progress, remark
+from .terminal import console, linked, progress, remark, table
+from .values import version
 
 ROUNDS = 5
 # How long a round of a bank is that is only heard, s.
@@ -51,6 +52,7 @@ async def scan(
 
     async with linked(choice) as link:
         link.rounds.on_reading = count
+        link.leave_slow_values()
         with progress() as told:
             for done in range(rounds):
                 told("Reading what was found", done / rounds)
@@ -84,19 +86,18 @@ def _facts(link: Link, battery: Battery, readings: Counter[int]) -> dict[str, An
 def _table(link: Link, readings: Counter[int]) -> Table:
     """Return one line for each battery; one that is only heard has no times."""
     kind, way = KINDS[link.family_name].name, "heard" if link.listens else "asked"
-    table = Table(title=f"{kind}, {way}", title_justify="left")
-    for name in ("Address", "Model", "Serial number", "Version", "Cells", "Read"):
-        table.add_column(name, justify="left" if name[0] in "MSV" else "right")
-    if not link.listens:
-        for name in ("Answered", "Garbled", "Median", "Slowest"):
-            table.add_column(name, justify="right")
+    left = ("Model", "Serial number", "Version")
+    asked = () if link.listens else ("Answered", "Garbled", "Median", "Slowest")
+    shown = table(
+        *("Address", *left, "Cells", "Read", *asked), left=left, title=f"{kind}, {way}"
+    )
     for battery in link.batteries:
         who = battery.identity
         row = [
             str(who.address),
             who.model,
             who.serial or "-",
-            who.firmware or (f"rev {who.revision}" if who.revision else "-"),
+            version(who) or "-",
             str(who.cells or "?"),
             str(readings[who.address]),
         ]
@@ -108,8 +109,8 @@ def _table(link: Link, readings: Counter[int]) -> Table:
                 _ms(told.median_reply_time),
                 _ms(max(told.reply_times, default=None)),
             ]
-        table.add_row(*row)
-    return table
+        shown.add_row(*row)
+    return shown
 
 
 def _ms(seconds: float | None) -> str:

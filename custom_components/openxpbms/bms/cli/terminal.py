@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 import os
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Table
 import typer
 
 from .link import Choice, Link, Progress, opened
@@ -23,6 +25,14 @@ def console() -> Console:
     if plain.is_terminal or "COLUMNS" in os.environ:
         return plain
     return Console(highlight=False, width=WIDTH)
+
+
+def table(*headings: str, left: tuple[str, ...] = (), title: str = "") -> Table:
+    """Return a table with these headings; columns are to the right but for `left`."""
+    made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in headings:
+        made.add_column(heading, justify="left" if heading in left else "right")
+    return made
 
 
 def remark(text: str) -> None:
@@ -44,7 +54,7 @@ def progress() -> Iterator[Progress]:
     """Show on stderr what is being done; a file gets one line for each thing."""
     on = Console(stderr=True)
     if not on.is_terminal:
-        yield _lines()
+        yield lines()
         return
     columns = TextColumn("{task.description}"), BarColumn()
     with Bar(*columns, console=on, transient=True) as bar:
@@ -56,7 +66,8 @@ def progress() -> Iterator[Progress]:
         yield tell
 
 
-def _lines() -> Progress:
+def lines() -> Progress:
+    """Return what shows progress as a line for each thing that is done."""
     told = ""
 
     def tell(doing: str, share: float) -> None:
