@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 from custom_components.openxpbms.bms.bus import Bus
 from custom_components.openxpbms.bms.cli.app import app
+from custom_components.openxpbms.bms.cli.playing import tell_wrongs
 from custom_components.openxpbms.bms.port import Line
 from custom_components.openxpbms.bms.valence import TERMINATOR
 
-from ..conftest import MakeBus
+from ..conftest import MakeBus, MakeLine, module
 from .conftest import Run, Start
 
 PATIENCE = 60
@@ -84,39 +85,60 @@ async def test_what_a_client_sends_wrongly_is_told_once(
     assert "9600" not in await interrupted(playing)
 
 
-def _press_ctrl_c_when(done: threading.Event) -> threading.Thread:
-    def press() -> None:
-        done.wait(PATIENCE)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=press)
-    thread.start()
-    return thread
-
-
-def test_a_bank_is_to_be_listened_to(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "what", "command"),
+    [
+        (
+            ["--bank", "-n", "3", "--echo", "--fault", "noise", "--soc", "50"],
+            "3 Seplos V3 packs at the addresses 1 to 3",
+            "listen",
+        ),
+        ([], "1 Seplos V3 pack at address 0", "read"),
+    ],
+)
+def test_what_to_type_is_told(
+    tmp_path: Path, words: list[str], what: str, command: str
+) -> None:
     """In the main thread, where Ctrl-C arrives."""
-    link = tmp_path / "bank"
+    link = tmp_path / "battery"
     link.symlink_to("/dev/null")
-    done = threading.Event()
 
-    def wait_for_link() -> None:
+    def press_ctrl_c() -> None:
         end = time.monotonic() + PATIENCE
         while "pts" not in str(link.readlink()) and time.monotonic() < end:
             time.sleep(0.05)
         time.sleep(0.5)
-        done.set()
+        os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=wait_for_link).start()
-    thread = _press_ctrl_c_when(done)
-    words = ["simulate", "seplos", "--bank", "-n", "3", "--echo", "--link", str(link)]
-    result = CliRunner().invoke(app, [*words, "--fault", "noise", "--soc", "50"])
+    thread = threading.Thread(target=press_ctrl_c)
+    thread.start()
+    arguments = ["simulate", "seplos", "--link", str(link), *words]
+    result = CliRunner().invoke(app, arguments)
     thread.join()
     assert result.exit_code == 0, result.output
-    first, second, _ = result.stdout.splitlines()
-    assert first == f"3 Seplos V3 packs at the addresses 1 to 3 on {link}"
-    assert second == f"In another terminal: openxpbms listen {link}"
+    assert result.stdout.splitlines() == [
+        f"{what} on {link}",
+        f"In another terminal: openxpbms {command} {link}",
+        "Ctrl-C ends it.",
+    ]
     assert not link.is_symlink()
+
+
+async def test_each_wrong_thing_is_told_once(
+    make_line: MakeLine, make_bus: MakeBus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = await make_line(module(1))
+    telling = asyncio.create_task(tell_wrongs(line))
+    bus: Bus = make_bus(line.path)
+    for speed in (9600, 19200, 9600):
+        await bus.open(Line(speed))
+        await bus.broadcast(b"\x01\x03\x00\x39\x00\x0a\x12\x34\r\n", Line(speed))
+        await asyncio.sleep(0.5)
+    telling.cancel()
+    assert capsys.readouterr().out.splitlines() == [
+        "wrong: request at 9600 baud",
+        "wrong: request at 19200 baud",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -146,11 +168,3 @@ async def test_a_file_is_not_replaced_by_a_link(run: Run, tmp_path: Path) -> Non
     assert result.exit_code == 2
     assert "would be lost" in result.stderr
     assert await asyncio.to_thread(file.read_text) == "precious"
-
-
-async def test_a_lone_pack_is_at_address_0(start: Start) -> None:
-    playing = await start("simulate", "seplos", "--seed", 3)
-    assert playing.stdout
-    said = (await playing.stdout.readline()).decode()
-    assert said.startswith("1 Seplos V3 pack at address 0 on /dev/pts/")
-    await interrupted(playing)
