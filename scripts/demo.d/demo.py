@@ -40,7 +40,7 @@ BUSES: tuple[dict[str, Any], ...] = (
     {"family": "seplos_bank", "modules": 4},
 )
 RESTART = 100  # Home Assistant's exit code when it wants to be started again
-START_TIMEOUT = 110
+START_TIMEOUT = 180
 STOP_TIMEOUT = 60
 
 
