@@ -32,6 +32,8 @@ KEPT = re.compile(
 )
 # Apostrophes quote what is in braces: the frontend would not fill it in.
 QUOTED = re.compile(r"'{|}'")
+# Pages, buttons and entities that a text tells to use.
+ITALIC = re.compile(r"(?<!\*)\*([^*\n]+)\*(?!\*)")
 FEW_WORDS = 2
 # Names that are longer than that and are the same in every language.
 NAMES = {"Arduino-XP-BMS", "Valence U-Charge XP"}
@@ -87,6 +89,17 @@ def test_a_translation_keeps_what_is_filled_in_and_how_it_looks(language: str) -
     english, other = read(ENGLISH), read(language)
     for path in english.keys() & other.keys():
         assert kept(other[path]) == kept(english[path]), path
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_text_points_to_is_named_as_it_is_shown(language: str) -> None:
+    english, other = read(ENGLISH), read(language)
+    names: dict[str, set[str]] = {}
+    for path, name in english.items():
+        names.setdefault(name, set()).add(other[path])
+    for path, text in english.items():
+        for name in set(ITALIC.findall(text)) & names.keys():
+            assert names[name] & set(ITALIC.findall(other[path])), (path, name)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
