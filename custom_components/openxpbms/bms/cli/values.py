@@ -127,10 +127,11 @@ def cell_rows(reading: Reading) -> list[tuple[str, str, str, str]]:
 
 def alarms(reading: Reading) -> list[str]:
     """Return what a battery reports as trouble, in words."""
-    return [_alarm(alarm) for alarm in reading.alarms or ()]
+    return [alarm_words(alarm) for alarm in reading.alarms or ()]
 
 
-def _alarm(alarm: Alarm) -> str:
+def alarm_words(alarm: Alarm) -> str:
+    """Return what an alarm is, with the number of its cell or sensor."""
     number = "" if alarm.number is None else f" {alarm.number}"
     return f"{spoken(alarm.name)}{number}"
 
