@@ -10,6 +10,7 @@ from homeassistant.const import CONF_DEVICE
 from .batteries import identities, keys
 from .bms.disguise import Disguise
 from .bms.port import shown
+from .bms.report import told_battery, told_bus, told_identity
 from .const import (
     CONF_ADAPTER,
     CONF_BATTERIES,
@@ -88,26 +89,19 @@ def _entry(entry: OpenXPBMSConfigEntry) -> dict[str, Any]:
 
 def _bus(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
     entry, bus = coordinator.config_entry, coordinator.bus
-    disguise = Disguise(entry.entry_id, coordinator.family_name)
+    disguise = _disguise(entry)
     known = [battery.identity for battery in coordinator]
     error = coordinator.last_exception
     return {
         **_entry(entry),
         "protection": _protection(coordinator),
         "writes": _writes(coordinator),
-        "timing": asdict(bus.timing),
-        "open": bus.is_open,
-        "line": str(bus.line),
-        "asks": coordinator.asks,
         "round_seconds": coordinator.round_time,
         # The kind alone: the text may name a serial number.
         "last_error": None
         if error is None
         else type(error.__cause__ or error).__name__,
-        "foreign_frames": bus.watch.foreign_frames,
-        "silent_for_another_master": bus.watch.silent,
-        "counters": bus.counters.as_dict(),
-        "frames": [frame.as_dict() for frame in disguise.frames(bus.trace, known)],
+        **told_bus(bus, disguise.frames(bus.trace, known)),
     }
 
 
@@ -176,20 +170,13 @@ def _writes(coordinator: OpenXPBMSCoordinator) -> dict[str, Any]:
 
 
 def _identity(entry: OpenXPBMSConfigEntry, identity: Identity) -> dict[str, Any]:
-    return {
-        **asdict(identity),
-        "serial": Disguise(entry.entry_id, entry.data[CONF_FAMILY]).serial(identity),
-        "key": None if identity.key is None else "kept",
-    }
+    return told_identity(identity, _disguise(entry))
 
 
 def _battery(coordinator: OpenXPBMSCoordinator, battery: Battery) -> dict[str, Any]:
-    identity = battery.identity
-    return {
-        "identity": _identity(coordinator.config_entry, identity),
-        "reading": None if battery.reading is None else battery.reading.as_dict(),
-        "history": asdict(battery.history),
-        "settings": asdict(battery.settings),
-        "error": None if battery.error is None else type(battery.error).__name__,
-        "counters": coordinator.bus.counters_of(identity.address).as_dict(),
-    }
+    disguise = _disguise(coordinator.config_entry)
+    return told_battery(coordinator.bus, battery, disguise)
+
+
+def _disguise(entry: OpenXPBMSConfigEntry) -> Disguise:
+    return Disguise(entry.entry_id, entry.data[CONF_FAMILY])

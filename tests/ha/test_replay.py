@@ -10,14 +10,15 @@ from typing import Any
 
 from homeassistant.core import HomeAssistant
 from homeassistant.setup import async_setup_component
-import pytest
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
+from typer.testing import CliRunner
 
+from custom_components.openxpbms.bms.cli.app import app
+from custom_components.openxpbms.bms.cli.reread import as_told, compared, read_again
 from custom_components.openxpbms.bms.virtual import VirtualBank, VirtualLine
 from custom_components.openxpbms.bms.virtual.replay import Replay, read_download
 from custom_components.openxpbms.bms.virtual.seplos import VirtualPack
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
-from scripts.replay import as_told, main, read_again, show
 
 from ..bms.conftest import scramble, until
 from .conftest import MakeEntry, MakeLine, identity
@@ -125,8 +126,6 @@ async def test_the_command(
     make_line: MakeLine,
     make_entry: MakeEntry,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     module = VirtualModule(1, serial=SERIALS[0])
     line = await make_line(module)
@@ -134,20 +133,13 @@ async def test_the_command(
     file = tmp_path / "download.json"
     text = await downloaded(hass, hass_client, entry)
     await asyncio.to_thread(file.write_text, text, "utf-8")
-    monkeypatch.setattr("sys.argv", ["replay", str(file), "--read"])
-    await main()
-    told = capsys.readouterr().out
-    assert "frames on /dev/" in told
-    assert "cell_voltages: [3.3, 3.301, 3.302, 3.303]" in told
-    assert "!" not in told
+    words = ["replay", str(file), "--read"]
+    result = await asyncio.to_thread(CliRunner().invoke, app, words)
+    assert result.exit_code == 0
+    assert "frames on /dev/" in result.stdout
+    assert "cell_voltages: [3.3, 3.301, 3.302, 3.303]" in result.stdout
+    assert "!" not in result.stdout
 
-    recording = read_download(json.loads(text))
-    show(recording, {1: None})
-    told = capsys.readouterr().out
+    told = "\n".join(compared(read_download(json.loads(text)), {1: None}))
     assert "battery 1: no whole reading" in told
     assert "! soc: None, then 80.0" in told
-
-    await asyncio.to_thread(file.write_text, '{"data": {}}', "utf-8")
-    with pytest.raises(SystemExit):
-        await main()
-    assert "entry is no object" in capsys.readouterr().err
