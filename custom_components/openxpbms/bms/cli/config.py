@@ -146,7 +146,12 @@ def _port(path: Path, name: str, table: object) -> Choice:
             known["addresses"] = read_addresses(text, known.get("family"))
         except Failure as err:
             raise wrong(f"{path}: [{name}] addresses: {err}") from None
-    return Choice(**known)
+    choice = Choice(**known)
+    try:
+        check_choice(choice)
+    except Failure as err:
+        raise wrong(f"{path}: [{name}] {err}") from None
+    return choice
 
 
 def read_addresses(text: str, family: str | None) -> tuple[int, ...] | None:
@@ -176,6 +181,13 @@ def check_choice(choice: Choice) -> None:
             "Valence modules say nothing by themselves: only a Seplos bank can be"
             " listened to."
         )
+    if choice.family is not None and choice.addresses is not None:
+        allowed = KINDS[choice.family].allowed
+        if not set(choice.addresses) <= set(allowed):
+            raise wrong(
+                f"{KINDS[choice.family].name} has addresses from {allowed[0]} to"
+                f" {allowed[-1]} only."
+            )
 
 
 def wrong(message: str) -> Failure:

@@ -12,7 +12,7 @@ import time
 from typing import Protocol
 
 from ..bus import LISTEN, Bus
-from ..errors import AnswerError, BusError
+from ..errors import AnswerError, BusError, ForeignMaster
 from ..families import KINDS, SEPLOS, VALENCE, make_bus, make_family, make_timing
 from ..family import Family, ScanResult
 from ..listening import Listening
@@ -168,7 +168,7 @@ class _Search:
             return await self._listened() or self._fail("no pack was heard")
         both = (SEPLOS, VALENCE) if changes_speed(choice.url) else (SEPLOS,)
         for name in both if choice.family is None else (choice.family,):
-            if link := await self._found(name):
+            if self._addresses(name) and (link := await self._found(name)):
                 return link
         if self._noisy:
             raise NoisyLine(
@@ -197,12 +197,14 @@ class _Search:
         """Listen as one family, then ask for it unless somebody else talks."""
         family = await self._family(name)
         heard = await family.listen(LISTEN, self._telling("Listening"))
-        if heard.foreign and name == SEPLOS and (link := await self._listened()):
-            return link
+        if heard.foreign:
+            if name == SEPLOS and (link := await self._listened()):
+                return link
+            port = shown(self._choice.url)
+            raise ForeignMaster(f"another master talks on {port}", port=port)
         self._noise += heard.noise
-        if self._noisy and not heard.foreign:
+        if self._noisy:
             return None
-        # Raises where another master was heard.
         await family.open()
         result = await self._scan(name, family)
         if not result.found:
@@ -227,9 +229,13 @@ class _Search:
             divisor=choice.divisor,
         )
 
-    async def _scan(self, name: str, family: Family) -> ScanResult:
+    def _addresses(self, name: str) -> list[int]:
+        """Return whom to ask of a family."""
         kind, given = KINDS[name], self._choice.addresses
-        asked = [a for a in given or kind.addresses if a in kind.allowed]
+        return [a for a in given or kind.addresses if a in kind.allowed]
+
+    async def _scan(self, name: str, family: Family) -> ScanResult:
+        kind, asked = KINDS[name], self._addresses(name)
         what = f"{kind.name} {_spans(asked)}"
         self._asked.append(what)
         telling = self._telling(f"Asking for {what}")
