@@ -21,8 +21,6 @@ class Home:
         """Talk to the Home Assistant at `url`."""
         self.url = url
         self._session = session
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
-        self._last_id = 0
         self.tokens: Json = {}
 
     async def request(self, method: str, path: str, **more: Any) -> Any:
@@ -76,27 +74,25 @@ class Home:
             "/auth/token",
             data={"grant_type": "authorization_code", "code": code, **client},
         )
-        self._socket = await self._session.ws_connect(f"{self.url}/api/websocket")
-        await self._socket.receive_json()
-        await self._socket.send_json(
-            {"type": "auth", "access_token": self.tokens["access_token"]}
-        )
-        await self._socket.receive_json()
 
     async def log_out(self) -> None:
         """Leave no session behind."""
-        if self._socket is not None:
-            await self._socket.close()
         await self._session.post(
             f"{self.url}/auth/revoke", data={"token": self.tokens["refresh_token"]}
         )
 
     async def command(self, kind: str, **more: Any) -> Any:
-        """Return the result of a WebSocket command."""
-        assert self._socket is not None
-        self._last_id += 1
-        await self._socket.send_json({"id": self._last_id, "type": kind, **more})
-        answer = await self._socket.receive_json()
+        """Return the result of a WebSocket command.
+
+        Each has a connection of its own: nobody would answer the pings of an idle one.
+        """
+        auth = {"type": "auth", "access_token": self.tokens["access_token"]}
+        async with self._session.ws_connect(f"{self.url}/api/websocket") as socket:
+            await socket.receive_json()
+            await socket.send_json(auth)
+            await socket.receive_json()
+            await socket.send_json({"id": 1, "type": kind, **more})
+            answer = await socket.receive_json()
         if not answer["success"]:
             raise RuntimeError(f"{kind}: {answer['error']['message']}")
         return answer["result"]
