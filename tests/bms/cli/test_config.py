@@ -283,6 +283,11 @@ def test_ports_are_completed(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert offered("") == ["COM7", "/dev/ttyS0"]
 
 
+def test_no_addresses_mean_the_usual_ones(file: Path) -> None:
+    given, _ = chosen("any", "-a", " ", "--config", str(file))
+    assert given == Choice("/dev/ttyUSB8")
+
+
 def test_truth_and_numbers_are_told_apart() -> None:
     assert config.is_truth(False)
     assert not config.is_truth(0)

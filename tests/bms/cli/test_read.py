@@ -22,6 +22,7 @@ async def test_a_table_for_each_battery(
 ) -> None:
     cells = [3.31, 3.3, 3.35, 3.32]
     one = module(1, cell_voltages=cells, balancing={3}, current=-7.5)
+    one.pcb_temperature = 200.0
     line = await make_line(one, module(2, status_flags=1))
     result = await run("read", line.path, *HASTE)
     assert result.exit_code == 0, result.output
@@ -30,8 +31,19 @@ async def test_a_table_for_each_battery(
     assert "13.28 V" in first
     assert "-7.50 A" in first
     assert "highest, balancing" in first
+    # Nothing impossible is shown.
+    assert "PCB temperature           -" in first
     assert "Alarms: none" in first
     assert "Alarms: none" not in second
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+async def test_a_table_of_a_pack(make_line: MakeLine, run: Run, quick: None) -> None:
+    line = await make_line(VirtualPack(0, cell_temperatures=[21.5] * 4))
+    result = await run("read", line.path, "-f", "seplos", "-a", 0)
+    assert result.exit_code == 0, result.output
+    assert "firmware" in result.stdout.splitlines()[0]
+    assert "Operating state" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 

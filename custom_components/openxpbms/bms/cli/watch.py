@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import datetime
-import itertools
 import json
 from pathlib import Path
 import time
@@ -68,14 +67,16 @@ async def watch(
         begun = time.monotonic()
         await link.round()
         troubles: set[str] = set()
-        for done in itertools.count(1):
+        done = 0
+        while True:
             show(link)
             troubles = _tell(link, troubles)
             if file:
                 file.append(csv_row(link.family_name, each) for each in link.batteries)
+            done += 1
             if done == count:
                 return
-            begun = begun + interval
+            begun += interval
             await asyncio.sleep(max(0.0, begun - time.monotonic()))
             # What keeps the round from succeeding is told of every battery.
             with suppress(BusError):
