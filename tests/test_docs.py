@@ -71,7 +71,7 @@ def test_links(page: Path) -> None:
 
 
 def test_every_page_is_reachable() -> None:
-    """Whoever begins at the README can come to every page and picture."""
+    """Whoever begins at the README can come to every page and diagram."""
     seen, ahead = set[Path](), [README]
     while ahead:
         page = ahead.pop()
@@ -80,7 +80,7 @@ def test_every_page_is_reachable() -> None:
         seen.add(page)
         if page.suffix == ".md":
             ahead += [_file(page, target) for target in _targets(page)]
-    wanted = {*DOCS.glob("*.*"), *DOCS.glob("pictures/*"), *DOCS.glob("diagrams/*")}
+    wanted = {*DOCS.glob("*.*"), *DOCS.glob("diagrams/*")}
     assert not {str(file.relative_to(ROOT)) for file in wanted - seen}
 
 
