@@ -23,8 +23,8 @@ async def test_a_bank_is_shown(make_line: MakeLine, run: Run) -> None:
     assert result.exit_code == 0, result.output
     assert "Seplos V3 frames: " in result.stdout
     assert "Listening at the speed of Seplos V3" in result.stderr
-    first, second = result.stdout.splitlines()[3:5]
-    assert [first.split()[0], second.split()[0]] == ["1", "2"]
+    _, first, second, _ = result.stdout.splitlines()
+    assert [first.split()[1], second.split()[1]] == ["1", "2"]
     assert line.bytes_received == 0
 
 

@@ -27,7 +27,7 @@ async def test_a_table_for_each_battery(
     result = await run("read", line.path, *HASTE)
     assert result.exit_code == 0, result.output
     first, second = result.stdout.split("╭")[1:]
-    assert f"1 · U27-12XP · {one.serial} · revision 2" in first
+    assert f"1 · U27-12XP · {one.serial} · Rev 2" in first
     assert "13.28 V" in first
     assert "-7.50 A" in first
     assert "highest, balancing" in first
@@ -42,7 +42,7 @@ async def test_a_table_of_a_pack(make_line: MakeLine, run: Run, quick: None) -> 
     line = await make_line(VirtualPack(0, cell_temperatures=[21.5] * 4))
     result = await run("read", line.path, "-f", "seplos", "-a", 0)
     assert result.exit_code == 0, result.output
-    assert "firmware" in result.stdout.splitlines()[0]
+    assert "FW 1.5" in result.stdout.splitlines()[0]
     assert "Operating state" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
 

@@ -18,8 +18,8 @@ async def test_modules_are_found_without_their_family(
     assert result.exit_code == 0
     assert "Valence XP, asked" in result.stdout
     first, second = (row for row in result.stdout.splitlines() if "12XP" in row)
-    assert "revision 2" in first
-    assert "revision 1" in second
+    assert "Rev 2" in first
+    assert "Rev 1" in second
     assert "Asking for Seplos V3 0-4" in result.stderr
     assert "Reading what was found" in result.stderr
     assert "…" not in result.stdout
@@ -68,7 +68,7 @@ async def test_bad_answers_are_told(make_line: MakeLine, run: Run, quick: None) 
     assert result.exit_code == 0, result.output
     assert "attery 2" in result.stderr
     assert "Answered garbled, so not found: address 3." in result.stderr
-    answered = [row.split()[7] for row in result.stdout.splitlines() if "12XP" in row]
+    answered = [row.split()[6] for row in result.stdout.splitlines() if "12XP" in row]
     assert answered[0] == "7/7"
     assert answered[1].startswith("2/")
 

@@ -17,8 +17,8 @@ from ..rounds import Battery
 from .arguments import with_port
 from .exits import Exit, Failure
 from .link import SPARE_BYTES, Choice
-from .terminal import console, progress, remark, table
-from .values import HEADINGS, facts, short
+from .terminal import progress, remark
+from .values import facts, heading, line
 
 
 @with_port
@@ -124,14 +124,9 @@ class _Heard:
 
     def show(self) -> None:
         if self.batteries:
-            packs = table(
-                "Pack", "Cells", "Heard", *HEADINGS.values(), "Alarms", left=("Alarms",)
-            )
-            for pack in self.batteries:
-                cells, times = str(pack.identity.cells), str(self._times(pack))
-                address = str(pack.identity.address)
-                packs.add_row(address, cells, times, *short(self.family, pack))
-            console().print(packs)
+            typer.echo(f"{'Heard':5}{heading()}")
+        for pack in self.batteries:
+            typer.echo(f"{self._times(pack):5}{line(self.family, pack)}")
         typer.echo(
             f"{KINDS[self.family].name} frames: {self.questions} questions,"
             f" {self.replies} replies; {self.noise} bytes that make no frame."

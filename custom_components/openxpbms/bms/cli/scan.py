@@ -86,11 +86,9 @@ def _facts(link: Link, battery: Battery, readings: Counter[int]) -> dict[str, An
 def _table(link: Link, readings: Counter[int]) -> Table:
     """Return one line for each battery; one that is only heard has no times."""
     kind, way = KINDS[link.family_name].name, "heard" if link.listens else "asked"
-    left = ("Model", "Serial number", "Version")
-    asked = () if link.listens else ("Answered", "Garbled", "Median", "Slowest")
-    shown = table(
-        *("Address", *left, "Cells", "Read", *asked), left=left, title=f"{kind}, {way}"
-    )
+    left = ("Model", "Serial", "Version")
+    how = ("Heard",) if link.listens else ("Answered", "Garbled", "Median", "Slowest")
+    shown = table(*("Addr", *left, "Cells", *how), left=left, title=f"{kind}, {way}")
     for battery in link.batteries:
         who = battery.identity
         row = [
@@ -99,9 +97,10 @@ def _table(link: Link, readings: Counter[int]) -> Table:
             who.serial or "-",
             version(who) or "-",
             str(who.cells or "?"),
-            str(readings[who.address]),
         ]
-        if not link.listens:
+        if link.listens:
+            row.append(str(readings[who.address]))
+        else:
             told = link.bus.counters_of(who.address)
             row += [
                 f"{told.answers}/{told.exchanges}",

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 import os
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -29,9 +29,19 @@ def console() -> Console:
 
 def table(*headings: str, left: tuple[str, ...] = (), title: str = "") -> Table:
     """Return a table with these headings; columns are to the right but for `left`."""
-    made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    made = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
+        collapse_padding=True,
+        show_edge=False,
+        pad_edge=False,
+    )
     for heading in headings:
-        made.add_column(heading, justify="left" if heading in left else "right")
+        words = heading in left
+        side: JustifyMethod = "left" if words else "right"
+        made.add_column(heading, justify=side, no_wrap=not words, overflow="fold")
     return made
 
 

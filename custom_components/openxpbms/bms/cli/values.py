@@ -29,6 +29,8 @@ SHORT = (
     "lowest_cell_temperature",
     "highest_cell_temperature",
 )
+# Columns of a figure in a line, which fits into 80 with a time before it.
+WIDTH = 7
 # What is seen at the cells themselves.
 EXTREMES = ("lowest_cell", "highest_cell")
 # Narrow headings for them, by key.
@@ -50,8 +52,8 @@ def identity_words(identity: Identity) -> str:
 def version(identity: Identity) -> str:
     """Return the firmware, else the revision of the electronics, else nothing."""
     if identity.firmware:
-        return f"firmware {identity.firmware}"
-    return f"revision {identity.revision}" if identity.revision else ""
+        return f"FW {identity.firmware}"
+    return f"Rev {identity.revision}" if identity.revision else ""
 
 
 def spoken(name: str) -> str:
@@ -74,14 +76,21 @@ def text(measure: Measure, value: Value, unit: str | None = None) -> str:
     return f"{figure} {unit}" if unit else figure
 
 
-def short(family: str, battery: Battery) -> list[str]:
-    """Return the figures of SHORT, without units, and the alarms."""
-    reading = battery.reading
-    if reading is None:
-        return ["-"] * (len(SHORT) + 1)
-    by_key = {measure.key: measure for measure in measures(family, battery.identity)}
-    figures = [text(by_key[key], by_key[key].told(reading)) for key in SHORT]
-    return [*figures, ", ".join(alarms(reading)) or "-"]
+def heading() -> str:
+    """Return the heading of lines."""
+    names = "".join(f"{name:>{WIDTH}}" for name in HEADINGS.values())
+    return f"{'Addr':>5}{names}  Alarms"
+
+
+def line(family: str, battery: Battery) -> str:
+    """Return address, figures of SHORT and alarms of a battery."""
+    reading, figures, trouble = battery.reading, ["-"] * len(SHORT), "-"
+    if reading is not None:
+        known = {each.key: each for each in measures(family, battery.identity)}
+        figures = [text(known[key], known[key].told(reading)) for key in SHORT]
+        trouble = ", ".join(alarms(reading)) or "-"
+    columns = "".join(f"{figure:>{WIDTH}}" for figure in figures)
+    return f"{battery.identity.address:5}{columns}  {trouble}"
 
 
 def rows(family: str, battery: Battery, reading: Reading) -> list[tuple[str, str]]:

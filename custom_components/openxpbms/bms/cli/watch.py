@@ -21,17 +21,14 @@ from .read import AsCsv, AsJson, one_format
 from .terminal import linked, remark
 from .values import (
     COLUMNS,
-    HEADINGS,
     csv_line,
     csv_row,
     csv_values,
     facts,
+    heading,
+    line,
     read_time,
-    short,
 )
-
-# Columns of a figure; a line without alarms fits into 80.
-WIDTH = 7
 
 
 @with_port
@@ -102,13 +99,10 @@ class _Lines:
     def __call__(self, link: Link) -> None:
         if not self._begun:
             self._begun = True
-            names = "".join(f"{name:>{WIDTH}}" for name in HEADINGS.values())
-            typer.echo(f"{'Time':8} Addr{names}  Alarms")
+            typer.echo(f"{'Time':8}{heading()}")
         for battery in link.batteries:
-            *figures, alarms = short(link.family_name, battery)
             at = datetime.fromisoformat(read_time(battery)).strftime("%H:%M:%S")
-            columns = "".join(f"{figure:>{WIDTH}}" for figure in figures)
-            typer.echo(f"{at}{battery.identity.address:5}{columns}  {alarms}")
+            typer.echo(f"{at}{line(link.family_name, battery)}")
 
 
 class _Rows:
