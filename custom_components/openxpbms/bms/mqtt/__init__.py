@@ -1,0 +1,1 @@
+"""Batteries mirrored at an MQTT broker, found by Home Assistant's discovery."""
