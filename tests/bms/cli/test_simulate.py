@@ -12,7 +12,9 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+from custom_components.openxpbms.bms import cli
 from custom_components.openxpbms.bms.bus import Bus
+from custom_components.openxpbms.bms.cli import app as app_module
 from custom_components.openxpbms.bms.cli.app import app
 from custom_components.openxpbms.bms.cli.playing import tell_wrongs
 from custom_components.openxpbms.bms.port import Line
@@ -22,6 +24,7 @@ from ..conftest import MakeBus, MakeLine, module
 from .conftest import Run, Start
 
 PATIENCE = 60
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 async def port_of(process: asyncio.subprocess.Process) -> str:
@@ -83,6 +86,40 @@ async def test_what_a_client_sends_wrongly_is_told_once(
     assert b"request at 9600 baud" in said
     await bus.close()
     assert "9600" not in await interrupted(playing)
+
+
+async def test_kill_ends_it_as_ctrl_c_does(start: Start, tmp_path: Path) -> None:
+    link = tmp_path / "battery"
+    playing = await start("simulate", "valence", "--link", link)
+    await port_of(playing)
+    playing.terminate()
+    async with asyncio.timeout(PATIENCE):
+        await playing.communicate()
+    assert playing.returncode == 0
+    assert not link.is_symlink()
+
+
+def test_both_signals_end_a_command_even_where_a_script_started_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = {number: signal.getsignal(number) for number in SIGNALS}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ended: list[int] = []
+
+    def command() -> None:
+        for number in SIGNALS:
+            try:
+                signal.raise_signal(number)
+            except KeyboardInterrupt:
+                ended.append(number)
+
+    monkeypatch.setattr(app_module, "app", command)
+    try:
+        cli.main()
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    assert ended == list(SIGNALS)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 # What the extra "cli" brings.
@@ -19,4 +20,7 @@ def main() -> None:
             f"The command needs {err.name}, which is not installed."
             ' Install it with: pip install "openxpbms[cli]"'
         )
+    # What a script starts with & would ignore Ctrl-C; `kill` ends a command just so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     app()

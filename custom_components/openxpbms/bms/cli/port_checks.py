@@ -139,7 +139,7 @@ def _users(path: Path) -> Finding:
         )
     says = "no other program has it open"
     if hidden:
-        says += f", as far as can be seen ({hidden} processes of others cannot)"
+        says += f", as far as can be seen: {hidden} may not be looked at"
     return ok("used by", says)
 
 
