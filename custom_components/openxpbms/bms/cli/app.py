@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .compare import compare
+from .console import console
 from .doctor import doctor
 from .export import export
 from .get import get
@@ -74,4 +75,5 @@ app.command()(monitor)
 app.command()(record)
 app.command()(replay)
 app.command()(simulate)
+app.command()(console)
 app.command()(mqtt)
