@@ -14,7 +14,7 @@ from homeassistant.components.binary_sensor.const import BinarySensorDeviceClass
 from homeassistant.const import EntityCategory
 from homeassistant.core import callback
 
-from .bms.shown import BALANCING, statuses, troubles
+from .bms.shown import statuses, troubles
 from .entity import BatteryEntity
 from .protection_sensor import protection_sensors
 
@@ -93,8 +93,7 @@ def _binary_sensors(
     yield Communication(coordinator, battery, COMMUNICATION)
     family = coordinator.family_name
     for status in statuses(family):
-        kind = Balancing if status is BALANCING else DoesNow
-        yield kind(coordinator, battery, _status(status))
+        yield DoesNow(coordinator, battery, _status(status))
     for of_group in troubles(family):
         yield Trouble(coordinator, battery, _troubles(of_group))
 
@@ -136,27 +135,21 @@ class _Measured(BatteryBinarySensor):
 
 
 class DoesNow(_Measured):
-    """Whether the battery does something now."""
+    """Whether the battery does something now, and what."""
 
     entity_description: StatusDescription
 
     @property
     def is_on(self) -> bool | None:
         """By its own word."""
-        reading = self.battery.reading
-        return (
-            None if reading is None else self.entity_description.status.value(reading)
-        )
-
-
-class Balancing(DoesNow):
-    """Whether the battery bleeds cells now, and which."""
+        reading, status = self.battery.reading, self.entity_description.status
+        return None if reading is None else status.value(reading)
 
     @property
     def extra_state_attributes(self) -> dict[str, Any]:
-        """The numbers of the cells being bled."""
-        reading = self.battery.reading
-        return {"cells": list(reading.balancing or ())} if reading else {}
+        """What it tells beside that."""
+        reading, status = self.battery.reading, self.entity_description.status
+        return status.details(reading) if reading and status.details else {}
 
 
 class Trouble(_Measured):

@@ -126,12 +126,13 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Whether a battery does something, by its own word."""
+    """Whether a battery does something, by its own word, and in `details` what."""
 
     key: str
     name: str
     value: Callable[[Reading], bool | None]
     kind: str | None = "running"
+    details: Callable[[Reading], dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -542,7 +543,10 @@ _STATUS = (
     ),
 )
 BALANCING = Status(
-    key="balancing", name="Balancing", value=lambda r: r.balancing_active
+    key="balancing",
+    name="Balancing",
+    value=lambda r: r.balancing_active,
+    details=lambda r: {"cells": list(r.balancing or ())},
 )
 
 

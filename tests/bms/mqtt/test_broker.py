@@ -71,7 +71,10 @@ async def test_a_broker_that_takes_us(mosquitto: Mosquitto) -> None:
 
 @pytest.mark.parametrize(
     ("user", "password", "who"),
-    [(None, None, "no user"), ("me", "wrong", "user me with this password")],
+    [
+        (None, None, "a client without user"),
+        ("me", "wrong", "user me with this password"),
+    ],
 )
 async def test_wrong_user_or_password(
     make_broker: MakeBroker,

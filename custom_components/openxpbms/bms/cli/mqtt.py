@@ -267,13 +267,17 @@ async def _bridge(
     bridge = bridge_name(machine, _name(choice, file.ports))
     topics = Topics(bridge, wanted.topic, wanted.discovery_prefix)
     will = topics.status, OFFLINE
-    async with Connection(at, f"openxpbms_{bridge}", will, remark) as connection:
-        mirrored = Bridge(connection, topics, remark)
+
+    def say(text: str) -> None:
+        remark(f"{bridge}: {text}")
+
+    async with Connection(at, f"openxpbms_{bridge}", will, say) as connection:
+        mirrored = Bridge(connection, topics, say)
         await connection.connect(retry=retry)
-        remark(f"Looking for batteries on {shown(choice.url)} …")
+        say(f"Looking for batteries on {shown(choice.url)} …")
         async with opened(choice) as link:
             found = len(link.batteries)
-            remark(f"{found} found; their topics begin with {topics.prefix}/{bridge}.")
+            say(f"{found} found; their topics begin with {topics.prefix}/{bridge}.")
             await mirrored.run(link, wanted.interval, once=once)
 
 

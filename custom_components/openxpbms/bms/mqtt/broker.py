@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+import logging
 import socket
 import ssl
 
 from aiomqtt import Client, MqttError, Will
 from aiomqtt.exceptions import MqttCodeError
-from paho.mqtt.reasoncodes import ReasonCode
 
 PORT, TLS_PORT = 1883, 8883
 # A bridge that has lost its power is declared offline after one and a half of it, s.
@@ -17,6 +17,9 @@ KEEP_ALIVE = 30
 PATIENCE = 10.0
 # What it says to a wrong user or password, and to one that may not connect.
 _REFUSALS = (134, 135)
+# What the libraries say is for whoever asks: people are told in words of our own.
+_LOGGER = logging.getLogger(__name__)
+_LOGGER.addHandler(logging.NullHandler())
 
 
 class BrokerError(Exception):
@@ -62,6 +65,7 @@ class Broker:
             keepalive=KEEP_ALIVE,
             timeout=PATIENCE,
             tls_context=self.tls,
+            logger=_LOGGER,
         )
 
     def failure(self, err: MqttError) -> BrokerError:
@@ -89,11 +93,12 @@ class Broker:
         )
 
     def _code(self, err: MqttCodeError) -> BrokerError:
-        code = err.rc
-        if isinstance(code, ReasonCode) and code.value in _REFUSALS:
-            who = f"user {self.user} with this password" if self.user else "no user"
+        if getattr(err.rc, "value", err.rc) in _REFUSALS:
+            who = "a client without user"
+            if self.user is not None:
+                who = f"user {self.user} with this password"
             return BrokerRefused(
-                f"The broker {self} accepts {who} not. Look at --user,"
+                f"The broker {self} does not accept {who}. Look at --user,"
                 " --password-file and OPENXPBMS_MQTT_PASSWORD"
             )
         return BrokerAway(f"The broker {self} takes no connection now ({err})")
