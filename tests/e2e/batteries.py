@@ -16,8 +16,8 @@ sys.path.append(str(INTEGRATION))
 from bms.virtual import VirtualLine, VirtualModule, VirtualPack  # noqa: E402
 
 # As they are in /dev/serial/by-id.
-GARAGE = "usb-FTDI_FT232R_USB_UART_A10NLDHS-if00-port0"
-OTHER = "usb-FTDI_FT232R_USB_UART_B203X8QM-if00-port0"
+GARAGE = "usb-FTDI_FT232R_A10NLDHS-if00-port0"
+OTHER = "usb-FTDI_FT232R_B203X8QM-if00-port0"
 CABIN = "usb-1a86_USB_Serial-if00-port0"
 
 

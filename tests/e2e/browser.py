@@ -189,7 +189,7 @@ class Browser:
         if self.folder is None:
             return
         await self.page.wait_for_timeout(drawing)
-        x, y, width, height = await self.page.evaluate(_DIALOG)
+        x, y, width, height = await self._dialog_box()
         size = self.page.viewport_size
         assert size is not None
         left, top = max(0, x - MARGIN), max(0, y - MARGIN)
@@ -197,6 +197,15 @@ class Browser:
         bottom = min(size["height"], y + height + MARGIN)
         clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
         await self._take(name, clip=clip)
+
+    async def _dialog_box(self) -> list[float]:
+        """Return where the open dialog is, once it has stopped moving."""
+        before = None
+        while (box := await self.page.evaluate(_DIALOG)) != before or box is None:
+            before = box
+            await self.page.wait_for_timeout(SETTLING)
+        found: list[float] = box
+        return found
 
     async def _take(self, name: str, **more: Any) -> None:
         assert self.folder is not None
