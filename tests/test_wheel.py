@@ -80,7 +80,7 @@ def test_wheel_says_what_it_is(wheel: Path) -> None:
         for line in lines
         if line.startswith("Requires-Dist:")
     }
-    command = ("rich>=13.8", "typer>=0.20")
+    command = ("rich>=13.8", "typer>=0.29")
     assert requirements == {
         "serialx>=1.11",
         *(f"{name}; extra == '{extra}'" for extra in ALLOWED for name in command),

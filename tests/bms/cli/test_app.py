@@ -67,7 +67,15 @@ def test_another_missing_module_is_a_mistake(monkeypatch: pytest.MonkeyPatch) ->
         cli.main()
 
 
-def _fail_import(monkeypatch: pytest.MonkeyPatch, error: ImportError) -> None:
+def test_an_interrupt_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, module_of_app.__name__)
+    _fail_import(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 130
+
+
+def _fail_import(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     really = builtins.__import__
 
     def fail(name: str, *more: Any, **others: Any) -> Any:

@@ -40,6 +40,19 @@ def test_messages_become_sentences(message: str, told: str) -> None:
     assert sentence(message) == told
 
 
+def test_help_is_as_wide_as_the_terminal() -> None:
+    text = """Read it.
+
+    This goes on
+    and on.
+
+      openxpbms read x
+      openxpbms read y
+    """
+    told = "Read it.\n\nThis goes on and on.\n\n  openxpbms read x\n  openxpbms read y"
+    assert exits.unwrapped(text) == told
+
+
 def ended(error: BaseException) -> Result:
     """Return how a command ends in which something happens."""
     app = typer.Typer()

@@ -20,6 +20,8 @@ def main() -> None:
             f"The command needs {err.name}, which is not installed."
             ' Install it with: pip install "openxpbms[cli]"'
         )
+    except KeyboardInterrupt:
+        sys.exit(130)
     # What a script starts with & would ignore Ctrl-C; `kill` ends a command just so.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

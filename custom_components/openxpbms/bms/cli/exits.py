@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from enum import IntEnum
 from functools import wraps
+from inspect import cleandoc
 from typing import Any
 
 import typer
@@ -77,7 +78,20 @@ def as_command[**P](
         except KeyboardInterrupt:
             _end("Interrupted.", Exit.INTERRUPTED)
 
+    run.__doc__ = unwrapped(work.__doc__ or "")
     return run
+
+
+def unwrapped(text: str) -> str:
+    """Return a docstring whose paragraphs are one line each, as wide as a terminal.
+
+    Examples, which are indented, keep their lines.
+    """
+    paragraphs = cleandoc(text).split("\n\n")
+    return "\n\n".join(
+        paragraph if paragraph.startswith(" ") else paragraph.replace("\n", " ")
+        for paragraph in paragraphs
+    )
 
 
 def _end(message: str, code: Exit) -> None:

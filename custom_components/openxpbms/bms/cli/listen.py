@@ -31,9 +31,9 @@ async def listen(
 ) -> None:
     """Hear who talks on a port. Nothing is ever sent.
 
-    Shows the packs of a Seplos bank, and how many frames went over the line: questions
-    of a master, replies, and bytes that make no frame. Where nothing is heard at the
-    speed of Seplos, that of Valence is tried.
+    Shows the packs of a Seplos bank, and how many frames went over the line:
+    questions of a master, replies, and bytes that make no frame. Where nothing
+    is heard at the speed of Seplos, that of Valence is tried.
 
       openxpbms listen /dev/ttyUSB0
       openxpbms listen /dev/ttyUSB0 --family valence --seconds 60

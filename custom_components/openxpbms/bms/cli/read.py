@@ -35,8 +35,8 @@ AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV, a line per batter
 async def read(choice: Choice, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Read every battery on a port once.
 
-    Current and power are positive while charging. A battery that does not answer is
-    told on stderr; if none does, the exit code is 4.
+    Current and power are positive while charging. A battery that does not
+    answer is told on stderr; if none does, the exit code is 4.
 
       openxpbms read /dev/ttyUSB0
       openxpbms read /dev/ttyUSB0 --family seplos --addresses 0 --json

@@ -49,8 +49,8 @@ async def watch(
 ) -> None:
     """Read the batteries on a port again and again, a line for each.
 
-    Goes on until Ctrl-C, also where the adapter is unplugged meanwhile. With --json
-    every line is an object.
+    Goes on until Ctrl-C, also where the adapter is unplugged meanwhile. With
+    --json every line is an object.
 
       openxpbms watch /dev/ttyUSB0
       openxpbms watch garage --interval 60 --log garage.csv
