@@ -15,13 +15,7 @@ import termios
 from typing import Any, Literal, Self, override
 
 import serial
-from serial.rfc2217 import (
-    SERVER_SET_LINESTATE_MASK,
-    SERVER_SET_MODEMSTATE_MASK,
-    SET_LINESTATE_MASK,
-    SET_MODEMSTATE_MASK,
-    PortManager,
-)
+from serial.rfc2217 import PortManager
 
 type Kind = Literal["rfc2217", "socket"]
 
@@ -33,22 +27,12 @@ _AT_ONCE = struct.pack("ii", 1, 0)
 class _Telnet(PortManager):
     """Pyserial's side of a server, for a port without modem lines.
 
-    Pyserial takes the masks for notifications without a word; serialx waits for one.
+    Like others it takes what status is to be told without a word.
     """
 
     @override
     def check_modem_lines(self, force_notification: bool = False) -> None:
         """A pseudo-terminal has none."""
-
-    @override
-    def _telnet_process_subnegotiation(self, suboption: bytes) -> None:
-        super()._telnet_process_subnegotiation(suboption)
-        masks = {
-            SET_LINESTATE_MASK: SERVER_SET_LINESTATE_MASK,
-            SET_MODEMSTATE_MASK: SERVER_SET_MODEMSTATE_MASK,
-        }
-        if answer := masks.get(suboption[1:2]):
-            self.rfc2217_send_subnegotiation(answer, suboption[2:3])
 
 
 class _Serial(serial.Serial):

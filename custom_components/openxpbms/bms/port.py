@@ -22,6 +22,7 @@ from .errors import (
     PortUnusable,
     UnsupportedLine,
 )
+from .rfc2217 import Rfc2217Transport
 
 if TYPE_CHECKING:
     from .virtual import VirtualLine
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 DEMO_SCHEME = "openxpbms-demo"
 # Bridges that pass bytes only: serialx takes a change of speed and does nothing.
 FIXED_SPEED_SCHEMES = frozenset({"socket", "tcp"})
+_TRANSPORTS = {"rfc2217": Rfc2217Transport}
 REMOTE_SCHEMES = FIXED_SPEED_SCHEMES | {"rfc2217", "esphome", "esphome-hass"}
 # How long a port may take to open; an ESPHome device first tells what it has.
 OPEN_TIMEOUT = 15.0
@@ -128,6 +130,7 @@ class Port:
                     lambda: _Protocol(self._received, self._on_lost),
                     path,
                     baudrate=line.baudrate,
+                    transport_cls=_TRANSPORTS.get(_scheme(self.url)),
                 )
             await self.apply(line)
         except BaseException as err:
