@@ -84,11 +84,11 @@ class Changing:
                 self._writer.write(prepared, self._known, before=_at_once)
             )
             try:
-                await asyncio.shield(writing)
+                result = await asyncio.shield(writing)
             except asyncio.CancelledError:
-                self.interrupted = True
-            result = await writing
-        self.interrupted |= bool(came)
+                await writing
+                raise
+        self.interrupted = bool(came)
         # What is shown of the settings is read anew with the next round.
         self.battery.slow_from = 0.0
         return result

@@ -77,8 +77,8 @@ class Console(App[str]):
         # Kept, so that a round that ends while the screen is taken down finds them.
         self._heading = Static(id="heading")
         self._view = BatteryView()
-        self._log = RichLog(id="log", wrap=True, max_lines=500)
-        self._log.can_focus = False
+        self._events = RichLog(id="log", wrap=True, max_lines=500)
+        self._events.can_focus = False
         self._followed: dict[str, tuple[Followed, Tab]] = {}
         for battery in link.batteries:
             tab = Tab(drawing.tab(battery), id=_name(battery))
@@ -91,7 +91,7 @@ class Console(App[str]):
         yield self._tabs
         with Container(id="main"):
             yield self._view
-            yield self._log
+            yield self._events
         yield Footer()
 
     def on_mount(self) -> None:
@@ -169,7 +169,7 @@ class Console(App[str]):
         line = Text.assemble(
             (f"{now:%H:%M:%S} ", "dim"), who, (event.text, _TONES[event.tone])
         )
-        self._log.write(line)
+        self._events.write(line)
 
     def on_tabs_tab_activated(self) -> None:
         """Show the battery that was chosen."""

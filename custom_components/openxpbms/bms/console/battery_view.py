@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rich.table import Table
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Digits, Label, Sparkline, Static
@@ -64,7 +66,7 @@ class BatteryView(Vertical):
         # Who is only heard is asked nothing, so nothing is counted.
         counters = link.bus.counters_of(battery.identity.address)
         quality = None if link.listens else counters.quality
-        texts = (
+        texts: tuple[Table | Text, ...] = (
             drawing.who(battery.identity, quality),
             drawing.spread(reading),
             drawing.cells(reading),
