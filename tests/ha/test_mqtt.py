@@ -108,7 +108,7 @@ async def test_modules_are_found_shown_and_lost(
     module = VirtualModule(1, serial="104400461", balancing={2}, status_flags=0x4002)
     other = VirtualModule(2, serial="104400462")
     line = await make_line(module, other)
-    choice = Choice(line.path, family=VALENCE, addresses=(1, 2), answer=0.35)
+    choice = Choice(line.path, family=VALENCE, addresses=(1, 2), answer=1.0)
     async with bridged(mosquitto, choice):
         await until(lambda: state(hass, "voltage") == "13.206")
         device = dr.async_get(hass).async_get_device_by_identifier(
@@ -136,13 +136,17 @@ async def test_modules_are_found_shown_and_lost(
 
         # Only the one that is silent goes, and it comes back.
         module.silent = True
-        await until(lambda: state(hass, "voltage") == "unavailable")
-        assert state(hass, "communication", "binary_sensor") == "off"
-        assert state(hass, "voltage", of="valence_104400462") == "13.206"
+        await until(
+            lambda: (
+                state(hass, "voltage") == "unavailable"
+                and state(hass, "communication", "binary_sensor") == "off"
+                and state(hass, "voltage", of="valence_104400462") == "13.206"
+            )
+        )
         module.silent = False
         module.current = -12.5
         await until(lambda: state(hass, "current") == "-12.5")
-        assert state(hass, "communication", "binary_sensor") == "on"
+        await until(lambda: state(hass, "communication", "binary_sensor") == "on")
     await until(lambda: state(hass, "current") == "unavailable")
     assert state(hass, "communication", "binary_sensor") == "unavailable"
     assert "WARNING" not in {
@@ -159,7 +163,7 @@ async def test_packs_have_the_entities_of_the_integration(
 ) -> None:
     pack = VirtualPack(1)
     line = await make_line(pack)
-    choice = Choice(line.path, family=SEPLOS, addresses=(1,), answer=0.5)
+    choice = Choice(line.path, family=SEPLOS, addresses=(1,), answer=1.0)
     of = f"seplos_{pack.serial.replace('-', '_')}"
     async with bridged(mosquitto, choice):
         await until(lambda: state(hass, "operating_state", of=of))
@@ -184,7 +188,7 @@ async def test_entities_are_those_of_the_integration(
 ) -> None:
     module = VirtualModule(1, serial="104400461")
     line = await make_line(module)
-    choice = Choice(line.path, family=VALENCE, addresses=(1,), answer=0.35)
+    choice = Choice(line.path, family=VALENCE, addresses=(1,), answer=1.0)
     async with bridged(mosquitto, choice):
         await until(lambda: state(hass, "voltage") == "13.206")
     await make_entry(line.path, identity(module))

@@ -40,7 +40,7 @@ def garage(tmp_path: Path) -> Any:
     def write(mosquitto: Mosquitto | None, *lines: str, **ports: str) -> Path:
         path = tmp_path / "config.toml"
         text = [
-            f'[port.{name}]\nurl = "{url}"\nfamily = "valence"\nanswer = 0.4'
+            f'[port.{name}]\nurl = "{url}"\nfamily = "valence"\nanswer = 1.0'
             for name, url in ports.items()
         ]
         text += ["[mqtt]", 'name = "pi"', *lines]
