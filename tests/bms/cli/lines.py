@@ -84,7 +84,7 @@ def run_at_terminal(
 
     def sit() -> None:
         asked = answers is None
-        while data := _read(master):
+        while data := read(master):
             shown.extend(data)
             if not asked and b"Type yes" in shown:
                 asked = True
@@ -101,7 +101,8 @@ def run_at_terminal(
     return Ran(code, capsys.readouterr().out, shown.decode())
 
 
-def _read(master: int) -> bytes:
+def read(master: int) -> bytes:
+    """Return what a terminal shows, nothing once it is closed."""
     try:
         return os.read(master, 4096)
     except OSError:
