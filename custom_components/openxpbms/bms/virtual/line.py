@@ -75,7 +75,7 @@ class VirtualLine:
         self.path = ""
         self.bytes_received = 0
         self.frames: deque[bytes] = deque(maxlen=1000)
-        self._complaints: list[str] = []
+        self._complaints: deque[str] = deque(maxlen=1000)
         self._random = random.Random(seed)
         self._plugged = False
         self._slave: int | None = None
