@@ -61,7 +61,8 @@ from .kept import (
 )
 from .kept_file import KeptFile
 from .relay_board import User, Vote, relay_board
-from .words import refusal, spoken
+from .spoken import DETAIL, spoken
+from .words import refusal
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -712,13 +713,15 @@ class Guard:
         """Return whether nothing is heard, or nothing that can be believed."""
         memory = watched.kept.memory
         if memory.strange and memory.heard is not None and now - memory.heard <= FRESH:
-            return Quantity.SENSOR_FAULT, {"what": spoken(*memory.strange)}
+            checks = (spoken(self.hass, DETAIL, check) for check in memory.strange)
+            return Quantity.SENSOR_FAULT, {"what": ", ".join(checks)}
         return "no_reading", {}
 
     def _reason(
         self, watched: Watched, found: Finding | Obstacle
     ) -> tuple[str, dict[str, str]]:
-        return refusal(found, watched.kept.memory.outside.get(found.quantity))
+        now = watched.kept.memory.outside.get(found.quantity)
+        return refusal(self.hass, found, now)
 
     def _acknowledge(self, watched: Watched, now: float) -> None:
         watched.kept.memory = acknowledge(watched.kept.memory, now)

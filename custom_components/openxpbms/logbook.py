@@ -14,25 +14,13 @@ from homeassistant.core import callback
 from .bms.parameters import BY_NAME
 from .const import DOMAIN
 from .parameter_words import with_unit
-from .write_log import Step
+from .spoken import REASON, STEP, spoken, translated
 from .writes import EVENT_WRITE
 
 if TYPE_CHECKING:
     from homeassistant.core import Event, HomeAssistant
 
 type Describe = Callable[[Event], dict[str, str]]
-
-_SENTENCES = {
-    Step.PREPARED: "was asked to change {parameter} from {old} to {new}",
-    Step.REFUSED: "may not have {parameter} changed to {new}: {reason}",
-    Step.CONFIRMED: "is being told to change {parameter} from {old} to {new}",
-    Step.NOT_SENT: "was not told to change {parameter}: {reason}",
-    Step.VERIFIED: "has {parameter} at {new} now, before {old}",
-    Step.UNCHANGED: "kept {parameter} at {old} and did not take {new}",
-    Step.DIFFERENT: "has {parameter} at {seen} now, not at {new}",
-    Step.UNKNOWN: "may have {parameter} at {old} or {new}: nobody could read it back",
-    Step.REVERTED: "went back with {parameter} from {new} to {seen}",
-}
 
 
 @callback
@@ -48,9 +36,9 @@ def async_describe_events(
             name: _shown(data["parameter"], data[name])
             for name in ("old", "new", "seen")
         }
-        message = _SENTENCES[Step(data["step"])].format(
-            parameter=data["parameter"], reason=data["reason"] or "-", **values
-        )
+        sentence = translated(hass, STEP, data["step"]) or data["step"]
+        reason = spoken(hass, REASON, data["reason"]) if data["reason"] else "-"
+        message = sentence.format(parameter=data["parameter"], reason=reason, **values)
         return {LOGBOOK_ENTRY_NAME: data["battery"], LOGBOOK_ENTRY_MESSAGE: message}
 
     async_describe_event(DOMAIN, EVENT_WRITE, describe)

@@ -18,6 +18,7 @@ from .bms.decision import Way, is_cold
 from .bms.seplos_writes import Mosfet, Outcome, Result, Writer
 from .const import CONF_MOSFETS, DOMAIN, FAMILY_SEPLOS
 from .kept import Mode
+from .spoken import REASON, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -142,11 +143,12 @@ class PackSwitch:
         return results
 
     def _fail(self, result: Result) -> None:
+        reason = spoken(self.hass, REASON, result.reason) if result.reason else "-"
         raise HomeAssistantError(
             translation_domain=DOMAIN,
             translation_key=f"mosfet_{result.outcome}",
             translation_placeholders={
-                "reason": result.reason or "-",
+                "reason": reason,
                 "seconds": (result.details or {}).get("seconds", "60"),
             },
         )

@@ -1,4 +1,4 @@
-"""Batteries named in figures that every language reads."""
+"""Batteries named in figures that every language reads, and why one stays off."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from .bms.decision import Finding, Waits
 from .bms.families import KINDS
 from .bms.limits import Quantity
 from .bms.port import DEMO_SCHEME, shown
+from .spoken import DETAIL, FAULT, QUANTITY, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from homeassistant.core import HomeAssistant
 
     from .bms.bank import HeardPack
     from .bms.decision import Obstacle, Value
@@ -66,27 +69,25 @@ _UNITS = {
 }
 
 
-def refusal(found: Finding | Obstacle, now: Value | None) -> tuple[str, dict[str, str]]:
-    """Return why a battery is not connected: a word for it, and its details.
+def refusal(
+    hass: HomeAssistant, found: Finding | Obstacle, now: Value | None
+) -> tuple[str, dict[str, str]]:
+    """Return why a battery is not connected: a key for it, and its details.
 
     `now` is the value as it is now, where it is still outside its clearing limit.
     """
     quantity, value = found.quantity, now or found.value
     timed = isinstance(found, Finding) and found.waits is Waits.TIME
     if timed and quantity is not Quantity.STATE_LOST:
-        return "too_soon", {"quantity": spoken(quantity)}
+        return "too_soon", {"quantity": spoken(hass, QUANTITY, quantity)}
     digits, unit = _UNITS.get(quantity, (0, ""))
     clears = found.clears
     details = {"clears": "" if clears is None else f"{clears:.{digits}f} {unit}"}
     if value is not None:
+        kind = FAULT if quantity is Quantity.REPORTED_FAULT else DETAIL
         details |= {
             "value": f"{value.value:.{digits}f} {unit}",
             "cell": str(value.number or "?"),
-            "what": spoken(value.what or "?"),
+            "what": spoken(hass, kind, value.what or "?"),
         }
     return quantity, details
-
-
-def spoken(*names: str) -> str:
-    """Return names as people write them."""
-    return ", ".join(name.replace("_", " ") for name in names)

@@ -27,6 +27,7 @@ from .bms.seplos_writes import Known, Outcome, Prepared, Result, Wish, Writer
 from .bms.shown import device_name
 from .comparing import Comparing, Made
 from .const import CONF_WRITES, DOMAIN, FAMILY_SEPLOS
+from .spoken import DETAIL, spoken
 from .write_log import Record, Step, WriteLog, new_write
 
 if TYPE_CHECKING:
@@ -405,10 +406,13 @@ class Writes:
 
     def _fail(self, err: BusError | ParameterError, battery: Battery) -> NoReturn:
         wrong = ServiceValidationError if isinstance(err, ParameterError) else None
+        details = {"battery": self.name_of(battery), **err.details}
+        if "access" in details:
+            details["access"] = spoken(self.hass, DETAIL, details["access"])
         raise (wrong or HomeAssistantError)(
             translation_domain=DOMAIN,
             translation_key=err.key,
-            translation_placeholders={"battery": self.name_of(battery), **err.details},
+            translation_placeholders=details,
         ) from err
 
 

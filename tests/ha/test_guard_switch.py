@@ -144,6 +144,51 @@ async def test_connecting_and_acknowledging_are_refused_in_words(
         assert str(refused.value) == f"{NAME} stays off: {why}"
 
 
+@pytest.mark.parametrize(
+    ("change", "key", "word"),
+    [
+        ({"pcb_temperature": 81.0}, "electronics_over_temperature", "Platine"),
+        ({"registers": {0x42: 14000}}, "sensor_fault", "Summe"),
+        ({"status_flags": 1 << 9}, "reported_fault", "Batterieausfall"),
+    ],
+)
+async def test_what_keeps_a_battery_off_is_named_in_german(
+    hass: HomeAssistant,
+    make_line: MakeLine,
+    clock: Clock,
+    change: dict[str, Any],
+    key: str,
+    word: str,
+) -> None:
+    hass.config.language = "de"
+    module = VirtualModule(1)
+    guarded = await guard_device(hass, make_line, clock, module)
+    await guarded.connect(on=False)
+    for name, value in change.items():
+        setattr(module, name, value)
+    await guarded.refresh(2)
+    with pytest.raises(ServiceValidationError) as refused:
+        await guarded.connect()
+    assert refused.value.translation_key == f"refused_{key}"
+    assert (refused.value.translation_placeholders or {})["what"] == word
+
+
+async def test_what_has_only_just_gone_is_named_in_german(
+    hass: HomeAssistant, make_line: MakeLine, clock: Clock
+) -> None:
+    hass.config.language = "de"
+    module = VirtualModule(1)
+    guarded = await guard_device(hass, make_line, clock, module)
+    for volts in (3.95, 3.3):
+        module.cell_voltages[2] = volts
+        await guarded.refresh()
+    with pytest.raises(ServiceValidationError) as refused:
+        await guarded.connect()
+    assert refused.value.translation_key == "refused_too_soon"
+    told = refused.value.translation_placeholders or {}
+    assert told["quantity"] == "Zell-Überspannung"
+
+
 async def test_a_pack_names_its_mosfet(
     hass: HomeAssistant, make_line: MakeLine, clock: Clock
 ) -> None:
@@ -171,7 +216,7 @@ async def test_a_refusal_tells_the_value_as_it_is_now(
     module.cell_voltages[2] = 3.7
     await guarded.refresh()
     assert await refusal(guarded) == (
-        "cell over voltage has been back inside its limit for less than a minute."
+        "cell over-voltage has been back inside its limit for less than a minute."
         " Try again shortly"
     )
     await guarded.stay(60)

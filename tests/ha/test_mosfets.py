@@ -8,9 +8,11 @@ from unittest.mock import patch
 
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.helpers.translation import async_load_integrations
 import pytest
 
 from custom_components.openxpbms.bms.virtual import VirtualLine, VirtualPack, WriteFault
+from custom_components.openxpbms.const import DOMAIN
 
 from .conftest import MakeLine
 from .guarding import choose, switch
@@ -164,9 +166,14 @@ async def test_the_minute_of_listening_is_asked_of_persons(
     hass: HomeAssistant, make_pack: Any
 ) -> None:
     pack, _, _ = await make_pack()
+    # Named in English before, as their entities are.
+    hass.config.language = "de"
+    await async_load_integrations(hass, {DOMAIN})
     with patch(f"{WRITES}.QUIET", 60.0), pytest.raises(HomeAssistantError) as told:
         await switch(hass, CONNECTION, on=False)
     assert told.value.translation_key == "mosfet_not_sent"
+    why = (told.value.translation_placeholders or {})["reason"]
+    assert why == "Leitung nicht lange genug beobachtet"
     assert not pack.written
 
 

@@ -14,12 +14,34 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.translation import async_get_translations
 import pytest
 
+from custom_components.openxpbms.bms.errors import BusError
+from custom_components.openxpbms.bms.limits import (
+    SEPLOS_FAULTS,
+    VALENCE_FAULTS,
+    Quantity,
+)
+from custom_components.openxpbms.bms.parameter_errors import ParameterError
+from custom_components.openxpbms.bms.parameters import WRITABLE, Access
+from custom_components.openxpbms.bms.reading import Reading
+from custom_components.openxpbms.bms.relay import RelayFault
+from custom_components.openxpbms.bms.rules import strange_checks
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.const import DOMAIN
+from custom_components.openxpbms.spoken import (
+    DETAIL,
+    FAULT,
+    QUANTITY,
+    REASON,
+    STEP,
+    spoken,
+    translated,
+)
+from custom_components.openxpbms.write_log import Step
 
 from .conftest import MakeEntry, MakeLine, identity
 
-FOLDER = Path(__file__).parents[2] / "custom_components" / DOMAIN / "translations"
+ROOT = Path(__file__).parents[2] / "custom_components" / DOMAIN
+FOLDER = ROOT / "translations"
 ENGLISH = "en"
 LANGUAGES = sorted({file.stem for file in FOLDER.glob("*.json")} - {ENGLISH})
 
@@ -143,3 +165,83 @@ async def test_entities_are_named_in_the_language_of_home_assistant(
         "switch.connection",
     ):
         assert f"U27-12XP 104400461 {mine[f'entity.{key}.name']}" in names
+
+
+# Words that are put into other texts
+
+
+def keys_of(error: type[BusError | ParameterError]) -> set[str]:
+    """Return the keys of all errors of a kind that can be raised."""
+    own = set[str]() if error is ParameterError else {error.key}
+    return own.union(*(keys_of(each) for each in error.__subclasses__()))
+
+
+def words() -> dict[str, set[str]]:
+    """Return all that is spoken of, by where its texts are."""
+    nonsense = Reading(
+        voltage=50.0,
+        cell_voltages=(0.0, 9.0),
+        cell_temperatures=(200.0,),
+        highest_cell_reported=5.0,
+        lowest_cell_reported=5.0,
+    )
+    answers = ("not_kept", "no_acknowledgement")
+    refused = re.findall(r'_refuse\("(\w+)"', (ROOT / "writes.py").read_text())
+    assert {"writes_off", "code_unknown"} <= set(refused)
+    return {
+        DETAIL: {
+            *("pcb", "mosfet"),
+            *strange_checks(nonsense),
+            # One that only stays open keeps no battery off.
+            *(set(RelayFault) - {RelayFault.NOT_CLOSING}),
+            *(set(Access) - WRITABLE),
+        },
+        FAULT: {*VALENCE_FAULTS, *SEPLOS_FAULTS},
+        QUANTITY: set(Quantity),
+        REASON: {*keys_of(BusError), *keys_of(ParameterError), *refused, *answers},
+        STEP: set(Step),
+    }
+
+
+@pytest.mark.parametrize("language", [ENGLISH, *LANGUAGES])
+async def test_every_word_has_a_text_of_its_own(
+    hass: HomeAssistant, language: str
+) -> None:
+    hass.config.language = language
+    mine = read(language)
+    for category in ("entity", "selector"):
+        await async_get_translations(hass, language, category, [DOMAIN])
+    for kind, keys in words().items():
+        for key in keys:
+            told = translated(hass, kind, key)
+            assert told is not None, (kind, key)
+            assert told == mine[f"{kind}.{key}"]
+        if kind != QUANTITY:
+            options = {path for path in mine if path.startswith(f"{kind}.")}
+            assert options == {f"{kind}.{key}" for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("language", "word"),
+    [
+        ("en", "cell over-voltage"),
+        ("de", "Zell-Überspannung"),
+        ("fr", "surtension de cellule"),
+        # A language without texts has English ones, and so has one not read yet.
+        ("sv", "cell over-voltage"),
+    ],
+)
+async def test_a_word_is_written_as_it_is_within_a_sentence(
+    hass: HomeAssistant, language: str, word: str
+) -> None:
+    await async_get_translations(hass, "de", "entity", [DOMAIN])
+    await async_get_translations(hass, "fr", "entity", [DOMAIN])
+    hass.config.language = language
+    assert spoken(hass, QUANTITY, "cell_over_voltage") == word
+    assert spoken(hass, FAULT, "not_known_yet") == "not known yet"
+
+
+async def test_an_abbreviation_stays_as_it_is(hass: HomeAssistant) -> None:
+    hass.config.language = "fr"
+    await async_get_translations(hass, "fr", "selector", [DOMAIN])
+    assert spoken(hass, DETAIL, "mosfet") == "MOSFET"

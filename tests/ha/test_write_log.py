@@ -15,6 +15,7 @@ from homeassistant.core import CoreState, Event, HomeAssistant, callback
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.event import async_track_state_change_event
 from homeassistant.helpers.storage import Store
+from homeassistant.helpers.translation import async_get_translations
 from homeassistant.util import dt as dt_util
 from homeassistant.util.file import WriteError
 import pytest
@@ -573,8 +574,12 @@ async def test_events_carry_the_users_context(make_bench: MakeBench) -> None:
     assert {event.context.user_id for event in bench.events} == {bench.person.user_id}
 
 
-def sentence(hass: HomeAssistant, **data: Any) -> dict[str, str]:
+async def sentence(
+    hass: HomeAssistant, language: str = "en", **data: Any
+) -> dict[str, str]:
     """Return what the logbook says of an event."""
+    hass.config.language = language
+    await async_get_translations(hass, language, "selector", [DOMAIN])
     known: dict[str, Any] = {}
 
     def describe(domain: str, event_type: str, how: Any) -> None:
@@ -626,21 +631,42 @@ def sentence(hass: HomeAssistant, **data: Any) -> dict[str, str]:
 async def test_the_logbook_has_a_sentence_for_every_step(
     hass: HomeAssistant, step: str, more: dict[str, Any], message: str
 ) -> None:
-    assert sentence(hass, step=step, **more) == {
+    assert await sentence(hass, step=step, **more) == {
         LOGBOOK_ENTRY_NAME: NAME,
         LOGBOOK_ENTRY_MESSAGE: message.format(ALARM),
     }
 
 
-def test_no_step_is_left_out_of_the_logbook(hass: HomeAssistant) -> None:
+async def test_no_step_is_left_out_of_the_logbook(hass: HomeAssistant) -> None:
     for step in Step:
-        assert sentence(hass, step=step)
+        told = await sentence(hass, step=step)
+        assert told[LOGBOOK_ENTRY_MESSAGE] != step
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            {"step": "verified"},
+            "hat {} jetzt auf 45.00 V, vorher 46.40 V",
+        ),
+        (
+            {"step": "refused", "reason": "large_step"},
+            "darf {} nicht auf 45.00 V ändern: großer Sprung",
+        ),
+    ],
+)
+async def test_the_logbook_speaks_the_language_of_home_assistant(
+    hass: HomeAssistant, data: dict[str, Any], message: str
+) -> None:
+    told = await sentence(hass, "de", **data)
+    assert told[LOGBOOK_ENTRY_MESSAGE] == message.format(ALARM)
 
 
 async def test_the_logbook_has_one_for_what_is_no_parameter(
     hass: HomeAssistant,
 ) -> None:
-    told = sentence(
+    told = await sentence(
         hass,
         step="refused",
         parameter="float_voltage",

@@ -127,6 +127,20 @@ async def test_what_is_never_written_says_why(make_bench: MakeBench) -> None:
     assert await bench.refused(wish) == "not_writable"
 
 
+async def test_what_is_said_of_a_change_is_in_the_language_of_home_assistant(
+    hass: HomeAssistant, make_bench: MakeBench
+) -> None:
+    hass.config.language = "de"
+    bench = await make_bench()
+    with pytest.raises(ServiceValidationError) as refused:
+        await bench.prepare(parameter="number_of_cells", value=15)
+    assert (refused.value.translation_placeholders or {})["access"] == "Aufbau"
+    offer = await bench.prepare(
+        parameter="charging_request_voltage", value=50.0, allow_large_step=True
+    )
+    assert offer["warnings"].startswith("- Ein großer Sprung: Von ")
+
+
 async def test_the_sensors_of_parameters_show_it_soon(make_bench: MakeBench) -> None:
     bench = await make_bench()
     [battery] = bench.entry.runtime_data
