@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 import json
 from pathlib import Path
 import shutil
 import time
 from typing import Any
 
-from playwright.async_api import Locator, Page, async_playwright, expect
+from playwright.async_api import (
+    Locator,
+    Page,
+    TimeoutError,  # noqa: A004  what its waiting raises is not Python's own
+    async_playwright,
+    expect,
+)
+
+from .house import NotSo
 
 # For whatever should appear; a machine may be busy with other things. ms
 PATIENCE = 60_000
+UNFOLDING = 10_000
 # Home Assistant draws piece by piece and never says when it is done. ms
 DRAWING = 700
 SETTLING = 300
@@ -129,14 +138,25 @@ class Browser:
         """Answer a form."""
         await self.submit_button.click()
 
-    async def choose(self, option: str, of: str | None = None) -> None:
-        """Choose from the list of a field, the first one where none is named."""
-        fields = self.page.locator("ha-selector-select")
-        if of is not None:
-            fields = fields.filter(has_text=of)
-        await fields.first.click()
-        items = self.page.locator("ha-dropdown-item")
-        await items.get_by_text(option, exact=True).filter(visible=True).first.click()
+    async def unfold(self, what: Locator, item: Locator) -> None:
+        """Unfold a list until its item is seen: while it is drawn a click gets lost."""
+        for _ in range(PATIENCE // UNFOLDING):
+            await what.click()
+            with suppress(TimeoutError):
+                await item.wait_for(timeout=UNFOLDING)
+                return
+        raise NotSo(f"does not unfold: {item}")
+
+    def item(self, option: str) -> Locator:
+        """Return an item of the list that is unfolded."""
+        items = self.page.locator("ha-dropdown-item").get_by_text(option, exact=True)
+        return items.filter(visible=True).first
+
+    async def choose(self, option: str) -> None:
+        """Choose from the list of a form's only field with one."""
+        item = self.item(option)
+        await self.unfold(self.page.locator("ha-selector-select"), item)
+        await item.click()
 
     async def number(self, value: float) -> None:
         """Type a number into the only field for one."""
@@ -150,7 +170,7 @@ class Browser:
         """Type a port where one is to be chosen."""
         field = self.page.locator("ha-selector-serial_port")
         picker = field.locator("ha-picker-field")
-        await picker.click()
+        await self.unfold(picker, self.text("Enter manually"))
         await self.click("Enter manually")
         # The list has a field of its own, to search in it.
         await expect(picker).to_have_count(0, timeout=PATIENCE)
@@ -159,16 +179,18 @@ class Browser:
     async def pick(self, number: int, entity: str) -> None:
         """Pick an entity by its name for one of a form's fields for entities."""
         field = self.page.locator("ha-selector-entity").nth(number)
-        await field.click()
-        await field.locator("input").filter(visible=True).last.fill(entity)
+        search = field.locator("input").filter(visible=True).last
+        await self.unfold(field, search)
+        await search.fill(entity)
         found = field.locator("ha-combo-box-item").filter(has_text=entity)
         await found.filter(visible=True).first.click()
 
     async def menu(self, title: str, item: str) -> None:
         """Choose from the menu of an entry."""
-        await self.entry(title).locator("ha-icon-button[slot=trigger]").first.click()
-        items = self.page.locator("ha-dropdown-item")
-        await items.get_by_text(item, exact=True).filter(visible=True).first.click()
+        chosen = self.item(item)
+        dots = self.entry(title).locator("ha-icon-button[slot=trigger]").first
+        await self.unfold(dots, chosen)
+        await chosen.click()
 
     async def configure(self, title: str, page: str) -> None:
         """Open a page of an entry's options."""

@@ -22,6 +22,7 @@ NEW_NAME = "Garage left"
 CHARGER = "Garage charger"
 # For listening and a search of all addresses, several at a time. ms
 SEARCH = 180_000
+TRIES = 3
 INTEGRATION = "/config/integrations/integration/openxpbms"
 # How it begins that a write came too early.
 NOT_QUIET = text("options", "error", "not_quiet", seconds="|").partition("|")[0]
@@ -100,6 +101,27 @@ class Journey:
 
     async def _add_modules(self) -> None:
         ui = self.ui
+        for _ in range(TRIES):
+            await self._search_modules()
+            # On a busy computer modules may answer late. A person looks again.
+            boxes = ui.page.locator("ha-selector-select ha-checkbox")
+            await boxes.first.wait_for()
+            if await boxes.count() == len(self.batteries.modules):
+                break
+        else:
+            raise NotSo("not all modules were found")
+        await ui.dialog("found")
+        # The third one stays away.
+        await ui.page.get_by_text(self.batteries.modules[2].serial).click()
+        await ui.submit()
+        await ui.see("Name and assign")
+        await ui.dialog("added")
+        await ui.close("Skip and finish")
+        await ui.entry(BUS).wait_for()
+        await ui.picture("integration", drawing=2000)
+
+    async def _search_modules(self) -> None:
+        ui = self.ui
         await ui.open("/config/integrations/dashboard")
         await ui.press("Add integration")
         search = ui.page.get_by_placeholder("Search for a brand name")
@@ -120,21 +142,6 @@ class Journey:
         await ui.see(text("config", "progress", "scan"), patience=SEARCH)
         await ui.dialog("searching", drawing=3000)
         await ui.see(CONFIG.title("found"), patience=SEARCH)
-        boxes = ui.page.locator("ha-selector-select ha-checkbox")
-        await boxes.first.wait_for()
-        if await boxes.count() < len(self.batteries.modules):
-            # On a busy computer modules may answer late. A person looks again.
-            await self._add_modules()
-            return
-        await ui.dialog("found")
-        # The third one stays away.
-        await ui.page.get_by_text(self.batteries.modules[2].serial).click()
-        await ui.submit()
-        await ui.see("Name and assign")
-        await ui.dialog("added")
-        await ui.close("Skip and finish")
-        await ui.entry(BUS).wait_for()
-        await ui.picture("integration", drawing=2000)
 
     async def _add_pack(self, ui: Browser) -> None:
         await ui.open(INTEGRATION)
@@ -182,7 +189,7 @@ class Journey:
         await self.house.becomes(current, "12.4")
 
     async def confirm_the_current(self) -> None:
-        """Say that the current's direction is right, and be patient."""
+        """Say that the current's direction is right."""
         ui = self.ui
         await ui.configure(BUS, OPTIONS.item("init", "general"))
         await ui.see(OPTIONS.label("general", "current_confirmed"))
@@ -243,10 +250,8 @@ class Journey:
         await ui.sees_state("Batteries online", "2")
         mode = ui.page.locator("hui-select-entity-row").first
         await mode.scroll_into_view_if_needed()
-        await mode.locator("ha-select").click()
-        items = mode.locator("ha-dropdown-item")
-        armed = items.get_by_text(ARMED, exact=True)
-        await armed.wait_for()
+        armed = ui.item(ARMED)
+        await ui.unfold(mode.locator("ha-select"), armed)
         await ui.picture("arm")
         await armed.click()
         entry = await self.house.entry(BUS)
@@ -356,9 +361,10 @@ class Journey:
             asked = ui.text(OPTIONS.title("agree"))
             early = ui.text(NOT_QUIET, exact=False)
             await asked.or_(early).first.wait_for()
+            # What is shown may still be the last answer.
+            await ui.page.wait_for_timeout(5000 if await early.count() else 0)
             if await asked.count():
                 return
-            await ui.page.wait_for_timeout(5000)
         raise NotSo("the line is not quiet enough for a write")
 
     async def find_the_audit(self) -> None:
@@ -420,13 +426,14 @@ class Journey:
         await ui.submit()
         done = ui.text("Reconfiguration was successful")
         missed = ui.text(CONFIG.title("moved"))
-        while True:
+        for _ in range(TRIES):
             await done.or_(missed).first.wait_for(timeout=SEARCH)
             if await done.count():
                 break
-            # On a busy computer modules may answer late. A person looks again.
             await ui.click(CONFIG.item("moved", "scan_again"))
             await missed.wait_for(state="hidden")
+        else:
+            raise NotSo("not all modules were found on the other port")
         await ui.close("Close")
         # The same entities, which now have what comes over the new line.
         self.module.cell_voltages[0] = 3.340
