@@ -150,12 +150,15 @@ async def test_all_that_matters_is_seen(
             "amperes": "-20.0",
             "watts": f"{watts:.0f}",
         }
+        for digits in screen.app.query(Digits):
+            seen_of_it = screen.app.screen.find_widget(digits).visible_region
+            assert seen_of_it.height == 3, "cut"
         lines = screen.text.splitlines()
         assert len(lines) == size[1]
         cell = next(text for text in lines if f"{pack.cell_voltages[2]:.3f}" in text)
         assert "b" in cell, "cell 3 is bled"
         # The last two things are the log and the keys.
-        assert f"0: 0 · {pack.device}" in screen.text
+        assert f" 0 · {pack.device}" in screen.text
 
 
 async def test_arrows_change_the_battery(make_line: MakeLine) -> None:

@@ -46,6 +46,7 @@ class Console(App[str]):
     What it returns is to be told then: what came of a write that was interrupted.
     """
 
+    TITLE = "OpenXPBMS"
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012  as App
     VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-tall")]  # noqa: RUF012
@@ -58,6 +59,9 @@ class Console(App[str]):
     .-wide #main { layout: horizontal; }
     .-wide BatteryView { width: 84; height: 1fr; }
     .-wide #log { height: 1fr; width: 1fr; border-left: solid $panel; }
+    .-tall BatteryView .line { height: 3; margin-top: 1; }
+    .-tall BatteryView .line Sparkline { height: 3; }
+    .-tall BatteryView .text { margin-bottom: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit"),
@@ -105,7 +109,7 @@ class Console(App[str]):
         self.run_worker(self._follow(), name="rounds")
 
     def _greet(self, battery: Battery) -> None:
-        self.tell(battery, Event(Tone.PLAIN, identity_words(battery.identity)))
+        self.tell(None, Event(Tone.PLAIN, identity_words(battery.identity)))
 
     def _add(self, battery: Battery) -> None:
         """Take up a battery of a bank that was not heard before."""

@@ -22,7 +22,7 @@ class BatteryView(Vertical):
 
     DEFAULT_CSS = """
     BatteryView { height: auto; }
-    BatteryView Static { height: auto; max-height: 3; padding: 0 1; }
+    BatteryView .text { height: auto; max-height: 3; padding: 0 1; }
     BatteryView #cells { max-height: 8; }
     BatteryView .figures { height: 4; }
     BatteryView .figure { width: 1fr; padding: 0 1; }
@@ -31,16 +31,13 @@ class BatteryView(Vertical):
     BatteryView .line { height: 1; padding: 0 1; }
     BatteryView .line Label { width: 32; }
     BatteryView .line Sparkline { width: 1fr; height: 1; }
-    .-tall BatteryView .line { height: 3; margin-top: 1; }
-    .-tall BatteryView .line Sparkline { height: 3; }
-    .-tall BatteryView Static { margin-bottom: 1; }
     """
 
     def __init__(self) -> None:
         """Make what is filled in by `show`."""
         super().__init__()
         self._figures = {name: Digits("-", id=name) for name in _FIGURES}
-        self._texts = {name: Static(id=name) for name in _TEXTS}
+        self._texts = {name: Static(id=name, classes="text") for name in _TEXTS}
         self._spans = {name: Label() for name in _LINES}
         self._pasts = {name: Sparkline() for name in _LINES}
 
