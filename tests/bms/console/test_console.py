@@ -459,3 +459,17 @@ async def test_a_write_that_is_cancelled_goes_to_its_end(make_line: MakeLine) ->
     assert pack.written == [(REGISTER, 4500)]
     written = [frame[1] for frame in list(line.frames)[frames:]].index(16)
     assert len(line.frames) > frames + written + 1, "it was not read back"
+
+
+async def test_a_word_that_nobody_asked_for_does_nothing(make_line: MakeLine) -> None:
+    pack = VirtualPack()
+    async with seen(await make_line(pack)) as screen:
+        await screen.change("standby_time")
+        assert "Rules" not in screen.text
+        page = screen.app.screen
+        assert isinstance(page, ChangePage)
+        page._show("word", there=True)
+        page.query_one("#word").focus()
+        await screen.type("yes")
+        assert not screen.app.writing
+        assert not pack.written
