@@ -359,10 +359,18 @@ async def test_what_is_never_written_says_why(make_line: MakeLine) -> None:
     async with seen(await make_line(VirtualPack())) as screen:
         await screen.pilot.press("p")
         await screen.shows("number_of_cells", "never")
+        table = screen.app.screen.query_one(DataTable)
+        assert not table.show_horizontal_scrollbar, "wider than 80"
+        longest = "secondary_discharge_over_current_protection"
+        screen.app.screen.query_one(Input).value = longest
+        await screen.shows(f" {longest}  -")
+        screen.app.screen.query_one(Input).value = "rated_battery_capacity"
+        await screen.shows("280.00 Ah  10.00 Ah to 655.35 Ah")
+        screen.app.screen.query_one(Input).value = ""
+        await screen.shows("number_of_cells", "never")
         await screen.pilot.press("down", "pagedown", "pageup", "up", "enter")
         await screen.shows("is never written: it says how the pack is built")
         await screen.pilot.press(*"zzz")
-        table = screen.app.screen.query_one(DataTable)
         await screen.until(lambda: not table.row_count)
         await screen.pilot.press("enter")
         assert isinstance(screen.app.screen, ParameterPage)

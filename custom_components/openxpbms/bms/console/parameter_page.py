@@ -22,6 +22,9 @@ from ..parameters import BY_NAME, SPA_PARAMETERS
 from ..rounds import Battery
 from .change_page import ChangePage
 
+# Together as wide as a terminal of 80; such as 655.35 Ah, and 10.00 Ah to 655.35 Ah.
+_WIDTHS = {"Parameter": max(map(len, BY_NAME)), "Value": 9, "May be set": 21}
+
 
 class ParameterPage(Screen[None]):
     """The list, with the first line to find one by a part of its name."""
@@ -30,7 +33,7 @@ class ParameterPage(Screen[None]):
     ParameterPage #who, ParameterPage #told { height: auto; padding: 0 1; }
     ParameterPage #who { background: $panel; }
     ParameterPage #told { color: $warning; }
-    ParameterPage DataTable { height: 1fr; }
+    ParameterPage DataTable { height: 1fr; scrollbar-size-vertical: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back"),
@@ -60,7 +63,8 @@ class ParameterPage(Screen[None]):
         """Lay out the table."""
         table = self.query_one(DataTable)
         table.can_focus = False
-        table.add_columns("Parameter", "Value", "May be set")
+        for heading, width in _WIDTHS.items():
+            table.add_column(heading, width=width)
 
     def on_screen_resume(self) -> None:
         """Read the pack, also after a change."""
