@@ -12,16 +12,12 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.openxpbms.batteries import identities, keys, stored
 from custom_components.openxpbms.bms.decision import Severity, Value
+from custom_components.openxpbms.bms.families import KINDS
 from custom_components.openxpbms.bms.limits import Quantity
 from custom_components.openxpbms.bms.protection import Memory, Trip, judge
 from custom_components.openxpbms.bms.reading import Identity, Reading
 from custom_components.openxpbms.const import DOMAIN
-from custom_components.openxpbms.families import (
-    KINDS,
-    current_divisor,
-    make_bus,
-    make_family,
-)
+from custom_components.openxpbms.families import current_divisor, make_bus, make_family
 from custom_components.openxpbms.guard_options import (
     PRESETS,
     hands_of,
