@@ -609,13 +609,13 @@ async def sentence(
         (
             "refused",
             {"reason": "large_step"},
-            "may not have {} changed to 45.00 V: large_step",
+            "may not have {} changed to 45.00 V: large step",
         ),
         ("confirmed", {}, "is being told to change {} from 46.40 V to 45.00 V"),
         (
             "not_sent",
             {"reason": "changed_meanwhile"},
-            "was not told to change {}: changed_meanwhile",
+            "was not told to change {}: changed meanwhile",
         ),
         ("verified", {"seen": 45.0}, "has {} at 45.00 V now, before 46.40 V"),
         ("unchanged", {"seen": 46.4}, "kept {} at 46.40 V and did not take 45.00 V"),
@@ -675,7 +675,7 @@ async def test_the_logbook_has_one_for_what_is_no_parameter(
         reason="unknown_parameter",
     )
     assert told[LOGBOOK_ENTRY_MESSAGE] == (
-        "may not have float_voltage changed to 5.5: unknown_parameter"
+        "may not have float_voltage changed to 5.5: unknown parameter"
     )
 
 
