@@ -33,7 +33,7 @@ from .matching import Matching
 from .search import fresh_packs
 from .search_flow import SearchFlow
 from .which_flow import WhichFlow
-from .words import entry_title, pack_list
+from .words import entry_title, moved_title, pack_list
 
 if TYPE_CHECKING:
     from .bms.bank import HeardPack
@@ -128,8 +128,10 @@ class BankFlow(WhichFlow, SearchFlow):
     ) -> ConfigFlowResult:
         """Take the new port; packs keep their numbers."""
         assert self._search is not None
+        entry = self._get_reconfigure_entry()
         return self.async_update_reload_and_abort(
-            self._get_reconfigure_entry(),
+            entry,
+            title=moved_title(entry, self._search.url),
             data_updates={CONF_DEVICE: self._search.url},
         )
 

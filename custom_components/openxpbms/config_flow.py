@@ -56,7 +56,7 @@ from .coordinator import OpenXPBMSConfigEntry
 from .options_flow import LINE_SELECTOR, OpenXPBMSOptionsFlow
 from .search import scan_running
 from .search_flow import listed
-from .words import entry_title, identity_label
+from .words import entry_title, identity_label, moved_title
 
 CONF_BATTERY = "battery"
 CONF_MORE = "more"
@@ -406,6 +406,7 @@ class OpenXPBMSConfigFlow(BankFlow, domain=DOMAIN):
         entry = self._get_reconfigure_entry()
         return self.async_update_reload_and_abort(
             entry,
+            title=moved_title(entry, self._search.url),
             data_updates={
                 CONF_DEVICE: self._search.url,
                 **self._way(),

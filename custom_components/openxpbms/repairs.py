@@ -18,7 +18,7 @@ from .matching import Matching
 from .search import fresh_packs
 from .troubles import ISSUE_PORT_MOVED
 from .which_flow import WhichFlow
-from .words import pack_list
+from .words import moved_title, pack_list
 
 if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant
@@ -94,7 +94,9 @@ class MovedFlow(ConfirmRepairFlow):
         """Take the new name when told to."""
         if user_input is not None:
             self.hass.config_entries.async_update_entry(
-                self._entry, data={**self._entry.data, CONF_DEVICE: self._found}
+                self._entry,
+                title=moved_title(self._entry, self._found),
+                data={**self._entry.data, CONF_DEVICE: self._found},
             )
             self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
         return await super().async_step_confirm(user_input)

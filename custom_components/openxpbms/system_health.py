@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from homeassistant.config_entries import ConfigEntryState
-from homeassistant.const import CONF_DEVICE
 from homeassistant.core import callback
 from homeassistant.helpers.translation import async_get_translations
 
@@ -14,7 +13,7 @@ from .bms.families import KINDS
 from .const import CONF_FAMILY, DOMAIN
 from .kept import Mode
 from .search import port_consumers
-from .words import entry_title
+from .words import is_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,10 +60,8 @@ async def _info(hass: HomeAssistant) -> dict[str, Any]:
 
 
 def _name(entry: OpenXPBMSConfigEntry) -> str:
-    """Return what a person called a bus; the name that it got has its adapter's."""
-    family = entry.data[CONF_FAMILY]
-    given = entry.title != entry_title(entry.data[CONF_DEVICE], family)
-    return entry.title if given else KINDS[family].name
+    """Return what a person called a bus, else its family's name."""
+    return entry.title if is_named(entry) else KINDS[entry.data[CONF_FAMILY]].name
 
 
 async def _port(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from homeassistant.const import CONF_DEVICE
+
 from .bms.decision import Finding, Waits
 from .bms.families import KINDS
 from .bms.limits import Quantity
 from .bms.port import DEMO_SCHEME, shown
+from .const import CONF_FAMILY
 from .spoken import DETAIL, FAULT, QUANTITY, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from homeassistant.config_entries import ConfigEntry
     from homeassistant.core import HomeAssistant
 
     from .bms.bank import HeardPack
@@ -53,6 +57,17 @@ def entry_title(url: str, family: str) -> str:
         return f"Demo bus ({kind}{''.join(joined)})"
     name = shown(url) if "://" in url else url.rpartition("/")[2]
     return f"{kind} ({name.removeprefix('usb-').partition('-if')[0]})"
+
+
+def is_named(entry: ConfigEntry) -> bool:
+    """Whether a person gave an entry its name; the one it got has its adapter's."""
+    data = entry.data
+    return entry.title != entry_title(data[CONF_DEVICE], data[CONF_FAMILY])
+
+
+def moved_title(entry: ConfigEntry, url: str) -> str:
+    """Name an entry after its new port, unless a person gave it a name."""
+    return entry.title if is_named(entry) else entry_title(url, entry.data[CONF_FAMILY])
 
 
 # Digits and unit of each quantity that has a value.

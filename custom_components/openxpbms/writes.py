@@ -16,8 +16,10 @@ import secrets
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from homeassistant.const import ATTR_DEVICE_ID
 from homeassistant.core import Context, HassJob, callback
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.helpers import device_registry as dr
 
 from .bms.errors import BusError
 from .bms.parameter_errors import ParameterError
@@ -351,6 +353,7 @@ class Writes:
         self.hass.bus.async_fire(
             EVENT_WRITE,
             {
+                ATTR_DEVICE_ID: self._device_id(record.battery),
                 "battery": record.battery,
                 "parameter": record.parameter,
                 "step": record.step,
@@ -362,6 +365,16 @@ class Writes:
             },
             context=Context(user_id=record.user_id),
         )
+
+    def _device_id(self, name: str) -> str | None:
+        """Return the device of a battery: its activity shows the event then."""
+        for battery in self.coordinator:
+            if self.name_of(battery) == name:
+                device = dr.async_get(self.hass).async_get_device_by_identifier(
+                    (DOMAIN, self._key(battery)), self.entry.entry_id
+                )
+                return device.id if device else None
+        return None
 
     @callback
     def async_on_record(

@@ -22,6 +22,7 @@ from custom_components.openxpbms.bms.valence import LineMode
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.config_flow import _readdressed
 from custom_components.openxpbms.const import DOMAIN
+from custom_components.openxpbms.words import entry_title
 
 from .conftest import MakeEntry, MakeLine, first_round, go_on, identity
 from .option_pages import answer, fields, make_bus, open_page, setups
@@ -69,6 +70,24 @@ async def test_the_same_batteries_move_to_another_port_and_address(
     assert after is not None
     assert after.state not in ("unavailable", "unknown")
     assert not hass.states.get("sensor.u27_12xp_104400461_voltage_2")
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_bus_is_named_after_its_port_unless_a_person_named_it(
+    hass: HomeAssistant, make_line: MakeLine, make_entry: MakeEntry, named: bool
+) -> None:
+    one, _ = modules()
+    old = await make_line(one)
+    entry = await make_entry(old.path, identity(one))
+    if not named:
+        title = entry_title(old.path, "valence")
+        hass.config_entries.async_update_entry(entry, title=title)
+    new = await make_line(VirtualModule(1, serial="104400461"))
+    result = await reconfigure(hass, entry, "new_port")
+    result = await go_on(hass, result, {"device": new.path})
+    assert result["reason"] == "reconfigure_successful"
+    assert entry.title == ("Garage" if named else entry_title(new.path, "valence"))
+    await hass.async_block_till_done()
 
 
 async def test_a_new_port_without_the_batteries_is_refused(

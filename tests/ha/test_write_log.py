@@ -571,6 +571,7 @@ async def test_events_carry_the_users_context(make_bench: MakeBench) -> None:
     await bench.change()
     await bench.settle()
     assert [event.data["step"] for event in bench.events] == bench.steps
+    assert {event.data["device_id"] for event in bench.events} == {bench.device_id()}
     assert {event.context.user_id for event in bench.events} == {bench.person.user_id}
 
 
