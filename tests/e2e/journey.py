@@ -17,6 +17,7 @@ from .texts import CONFIG, OPTIONS, text
 
 # What the entries are called: by their ports.
 BUS = "Valence XP (FTDI_FT232R_A10NLDHS)"
+MOVED = "Valence XP (FTDI_FT232R_B203X8QM)"
 LONE = "Seplos V3 (1a86_USB_Serial)"
 NEW_NAME = "Garage left"
 CHARGER = "Garage charger"
@@ -382,9 +383,12 @@ class Journey:
         assert (told["old"], told["new"]) == (OLD / 1000, NEW / 1000), told
         await self._open_device(self.pack_name)
         await ui.see(text("entity", "event", "parameter_write", "name"))
-        await ui.open(f"/logbook?entity_id={event}")
-        for step in ("Prepared", "Confirmed", "Verified"):
-            await ui.see(step)
+        device = await self.house.device(self.pack_name)
+        await ui.open(f"/logbook?device_id={device['id']}")
+        values = {"old": f"{OLD / 1000:.3f} V", "new": f"{NEW / 1000:.3f} V"}
+        for step in ("prepared", "confirmed", "verified"):
+            sentence = text("selector", "write_step", "options", step)
+            await ui.see(sentence.format(parameter="cell_high_voltage_alarm", **values))
         await ui.see("By Demo")
         await ui.picture("audit")
 
@@ -448,13 +452,13 @@ class Journey:
         """Remove the bus: nothing of it stays, and its relay is open."""
         ui = self.ui
         await ui.open(INTEGRATION)
-        await ui.menu(BUS, "Delete")
+        await ui.menu(MOVED, "Delete")
         await ui.see("Its devices and entities will be permanently deleted")
         await ui.dialog("remove")
         await ui.press("Delete")
-        await expect(ui.entry(BUS)).to_have_count(0, timeout=PATIENCE)
+        await expect(ui.entry(MOVED)).to_have_count(0, timeout=PATIENCE)
         titles = [entry["title"] for entry in await self.house.entries()]
-        assert BUS not in titles, titles
+        assert MOVED not in titles, titles
         registry = await self.house.home.command("config/entity_registry/list")
         left = [
             e["entity_id"] for e in registry if self.module.serial in e["unique_id"]
