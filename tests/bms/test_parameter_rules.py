@@ -756,11 +756,13 @@ def test_a_request_above_the_alarm_is_told() -> None:
     assert [(caution.key, caution.details) for caution in change.cautions] == [
         ("request_above_alarm", told | {"alarm_value": "56.00 V"}),
         (
-            "request_above_alarm",
+            "request_above_cells",
             {
                 "request": "57.50 V",
                 "alarm": "cell_high_voltage_alarm",
                 "alarm_value": "3.500 V",
+                "cells": "16",
+                "together": "56.00 V",
             },
         ),
     ]
@@ -775,7 +777,7 @@ def test_a_request_above_the_alarm_is_told() -> None:
     }
     for value, below in ((3.599, True), (3.6, False)):
         change = write("cell_high_voltage_alarm", value, forced=True)
-        assert ("request_above_alarm" in cautions(change)) is below
+        assert ("request_above_cells" in cautions(change)) is below
 
 
 def test_that_the_state_of_charge_goes_with_the_capacity_is_told() -> None:

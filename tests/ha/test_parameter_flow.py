@@ -529,7 +529,9 @@ async def test_a_trip_is_risked_only_when_it_is_allowed(
             3.3,
             (
                 "- The pack asks an inverter for 57.00 V, which is above Battery high "
-                "voltage alarm (56.00 V)."
+                "voltage alarm (56.00 V).\n"
+                "- The pack asks an inverter for 57.00 V, which is above Cell high "
+                "voltage alarm (3.500 V, with 16 cells 56.00 V)."
             ),
         ),
     ],

@@ -136,7 +136,8 @@ class Caution:
     """What a person should know before agreeing; it forbids nothing.
 
     Keys are those of the errors that were allowed, and `will_alarm`,
-    `order_still_wrong`, `cells_disagree`, `request_above_alarm`, `state_of_charge`.
+    `order_still_wrong`, `cells_disagree`, `request_above_alarm`, `request_above_cells`,
+    `state_of_charge`.
     """
 
     key: str

@@ -314,15 +314,22 @@ def _request_above_alarm(
     request = exact(values[_REQUEST.name])
     for alarm, share in ((_PACK_ALARM, 1), (_CELL_ALARM, cells)):
         limit = exact(values[alarm.name])
-        if parameter in {_REQUEST, alarm} and request > limit * share:
-            yield Caution(
-                "request_above_alarm",
-                {
-                    "request": shown(_REQUEST.field, request),
-                    "alarm": alarm.name,
-                    "alarm_value": shown(alarm.field, limit),
-                },
-            )
+        together = limit * share
+        if parameter not in {_REQUEST, alarm} or request <= together:
+            continue
+        details = {
+            "request": shown(_REQUEST.field, request),
+            "alarm": alarm.name,
+            "alarm_value": shown(alarm.field, limit),
+        }
+        if alarm is _PACK_ALARM:
+            yield Caution("request_above_alarm", details)
+        else:
+            details |= {
+                "cells": str(cells),
+                "together": shown(_PACK_ALARM.field, together),
+            }
+            yield Caution("request_above_cells", details)
 
 
 def sane(values: Mapping[str, float]) -> None:

@@ -609,7 +609,7 @@ def test_what_was_not_sent_ends_with_its_reason(
     [
         *(LargeStep.key, WouldTrip.key, TripUnknown.key, "will_alarm"),
         *("order_still_wrong", "cells_disagree", "request_above_alarm"),
-        "state_of_charge",
+        *("request_above_cells", "state_of_charge"),
     ],
 )
 def test_every_caution_has_words(key: str) -> None:

@@ -40,6 +40,8 @@ _CAUTIONS = {
     " cells {together}) do not fit together.",
     "request_above_alarm": "The pack asks an inverter for {request}, which is above"
     " {alarm} ({alarm_value}).",
+    "request_above_cells": "The pack asks an inverter for {request}, which is above"
+    " {alarm} ({alarm_value}, with {cells} cells {together}).",
     "state_of_charge": "The state of charge is counted by it, and may jump.",
 }
 _ANSWERS = {
