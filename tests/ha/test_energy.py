@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from homeassistant.const import EVENT_HOMEASSISTANT_FINAL_WRITE
+from homeassistant.const import EVENT_HOMEASSISTANT_FINAL_WRITE, UnitOfTime
 from homeassistant.core import CoreState, HomeAssistant, State
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.storage import Store
@@ -423,11 +423,14 @@ async def test_the_time_left_of_a_battery_and_of_the_bank(
     both[0].current, both[1].current = -34.5, -69.0
     line = await make_line(*both)
     entry = await make_entry(line.path, *map(identity, both), options=CONFIRMED)
-    assert state(hass, "time_to_empty", "bank").state == str(60 * 138 * 2 // 207)
+    hours = float(state(hass, "time_to_empty", "bank").state)
+    assert hours == pytest.approx(80 / 60)
     assert state(hass, "time_to_full", "bank").state == "unknown"
     # The entities of a battery may be a round behind.
     await entry.runtime_data.async_refresh()
-    assert state(hass, "time_to_empty").state == "120"
+    assert state(hass, "time_to_empty").state == "2.0"
+    unit = state(hass, "time_to_empty").attributes["unit_of_measurement"]
+    assert unit == UnitOfTime.HOURS
     assert state(hass, "time_to_full").state == "unknown"
     both[0].silent = True
     for _ in range(2):

@@ -194,7 +194,7 @@ async def test_an_asked_pack_shows_all_it_tells(
         "energy_charged": "0.0",
         "energy_discharged": "0.0",
         "time_without_energy_count": "0.0",
-        "time_to_empty": "840",
+        "time_to_empty": "14.0",
         "time_to_full": "unknown",
         "total_discharge": "11770",
         "allowed_charge_current": "130",
