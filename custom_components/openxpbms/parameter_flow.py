@@ -189,7 +189,8 @@ class ParameterFlow(PagesFlow):
         fields: dict[Any, Any] = {vol.Required(CONF_VALUE): self._number}
         for name in self._allows:
             fields[vol.Required(name, default=False)] = BooleanSelector()
-        return self._page("value", fields, user_input, errors, told)
+        begin = {CONF_VALUE: self._row["value"]}
+        return self._page("value", fields, user_input or begin, errors, told)
 
     def _ask_to_allow(self, reason: str) -> None:
         allow = _ALLOWS.get(reason)
@@ -223,7 +224,7 @@ class ParameterFlow(PagesFlow):
         change = offer.prepared.change
         errors: dict[str, str] = {}
         if user_input is not None:
-            if user_input[CONF_AGAIN] != change.new:
+            if user_input.get(CONF_AGAIN) != change.new:
                 errors[CONF_AGAIN] = "not_the_same"
             if not user_input[CONF_AGREED]:
                 errors[CONF_AGREED] = "not_agreed"
@@ -240,7 +241,8 @@ class ParameterFlow(PagesFlow):
             "frame": offer.prepared.frame.hex(" "),
         }
         fields = {
-            vol.Required(CONF_AGAIN): self._number,
+            # A box that must be filled in would show 0 before it is.
+            vol.Optional(CONF_AGAIN): self._number,
             vol.Required(CONF_AGREED, default=False): BooleanSelector(),
         }
         return self._page("agree", fields, user_input, errors, told)

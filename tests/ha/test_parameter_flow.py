@@ -277,6 +277,7 @@ async def test_the_pages_change_the_readmes_example(
     [field] = page["data_schema"]
     number = field["selector"]["number"]
     assert number == {"mode": "box", "step": 0.01, "unit_of_measurement": "V"}
+    assert shown(page) == {"value": 46.4}
     for part in (
         "Battery low voltage alarm",
         "warns once the voltage of the whole pack falls to this",
@@ -286,6 +287,9 @@ async def test_the_pages_change_the_readmes_example(
         assert part in dialog.text
     page = await dialog.answer(value=45)
     assert page["step_id"] == "agree"
+    # A person types it; the frontend puts 0 where a number must not be left out.
+    assert shown(page) == {}
+    assert not next(f for f in page["data_schema"] if f["name"] == "again")["required"]
     assert not pack.written
     assert "from **46.40 V** to **45.00 V**" in dialog.text
     assert "`00 10 13 07 00 01 02 11 94" in dialog.text
@@ -318,6 +322,8 @@ async def test_what_is_not_typed_once_more_and_ticked_is_not_written(
     assert shown(page) == {"again": 45.0, "agreed": False}  # type: ignore[arg-type]
     await dialog.answer(again=44.0, agreed=False)
     assert dialog.errors.keys() == {"again", "agreed"}
+    await dialog.answer(agreed=True)
+    assert dialog.errors.keys() == {"again"}
     assert not pack.written
     await dialog.answer(**README)
     assert dialog.shown["reason"] == "write_verified"
