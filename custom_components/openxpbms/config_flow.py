@@ -219,7 +219,8 @@ class OpenXPBMSConfigFlow(BankFlow, domain=DOMAIN):
         assert self._result is not None
         found = self._candidates()
         errors: dict[str, str] = {}
-        placeholders = {"garbled": listed(self._result.garbled)}
+        garbled = self._result.garbled
+        placeholders = {"garbled": listed(garbled)} if garbled else {}
         family = self._family
         free = [i for i in found if owner(self.hass, family, i) is None]
         if user_input is not None:
@@ -230,7 +231,7 @@ class OpenXPBMSConfigFlow(BankFlow, domain=DOMAIN):
             if not errors:
                 return await self.async_step_cells()
         return self.async_show_form(
-            step_id="found",
+            step_id="found_garbled" if garbled else "found",
             data_schema=vol.Schema(
                 {
                     vol.Required(
@@ -247,6 +248,9 @@ class OpenXPBMSConfigFlow(BankFlow, domain=DOMAIN):
             errors=errors,
             description_placeholders=placeholders,
         )
+
+    # The same page, whose text also names the addresses.
+    async_step_found_garbled = async_step_found
 
     @property
     def _family(self) -> str:

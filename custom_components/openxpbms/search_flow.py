@@ -224,4 +224,4 @@ class SearchFlow(ConfigFlow):
 
 def listed(addresses: Sequence[int]) -> str:
     """Return addresses as a sentence may name them."""
-    return ", ".join(map(str, addresses)) or "-"
+    return ", ".join(map(str, addresses))

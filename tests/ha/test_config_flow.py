@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 import errno
 from typing import Any
 from unittest.mock import patch
@@ -13,6 +14,7 @@ from homeassistant.data_entry_flow import FlowResultType
 import pytest
 
 from custom_components.openxpbms.bms.frame import with_crc
+from custom_components.openxpbms.bms.virtual.device import Answer
 from custom_components.openxpbms.bms.virtual.valence import VirtualModule
 from custom_components.openxpbms.const import DOMAIN
 from custom_components.openxpbms.search import port_users
@@ -35,6 +37,7 @@ async def test_a_scan_finds_the_modules_and_makes_an_entry(
     assert result["step_id"] == "port"
     result = await go_on(hass, result, port_input(line.path))
     assert result["step_id"] == "found"
+    assert not result["description_placeholders"]
     assert result["data_schema"]({})["batteries"] == ["1", "3"]
     result = await go_on(hass, result, {"batteries": ["1", "3"]})
     assert result["type"] is FlowResultType.CREATE_ENTRY
@@ -266,6 +269,36 @@ async def test_garbled_answers_name_their_addresses(
     result = await go_on(hass, result, port_input(line.path, "2"))
     assert result["step_id"] == "garbled"
     assert result["description_placeholders"] == {"addresses": "2"}
+
+
+class Garbling(VirtualModule):
+    """A module whose answers all have a wrong checksum."""
+
+    def hear(self, *told: Any, **how: Any) -> Answer | bool:
+        """Answer like others, with one byte wrong."""
+        answer = super().hear(*told, **how)
+        if isinstance(answer, bool):
+            return answer
+        data = bytearray(answer.data)
+        data[3] ^= 1
+        return replace(answer, data=bytes(data))
+
+
+async def test_garbled_answers_are_told_beside_what_was_found(
+    hass: HomeAssistant, make_line: MakeLine
+) -> None:
+    line = await make_line(
+        VirtualModule(1, **FIRST), Garbling(2, **SECOND), Garbling(3, serial="3")
+    )
+    result = await start_flow(hass, "port")
+    result = await go_on(hass, result, port_input(line.path, "1-3"))
+    assert result["step_id"] == "found_garbled"
+    assert result["description_placeholders"] == {"garbled": "2, 3"}
+    result = await go_on(hass, result, {"batteries": []})
+    assert result["errors"] == {"base": "none_ticked"}
+    assert result["step_id"] == "found_garbled"
+    result = await go_on(hass, result, {"batteries": ["1"]})
+    assert [b["address"] for b in result["data"]["batteries"]] == [1]
 
 
 async def test_a_flow_closed_in_the_middle_frees_the_port(
