@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 import socket
 import sys
@@ -82,6 +83,17 @@ class House:
             entity_id, lambda state: state["state"] == value, f"'{value}'"
         )
 
+    async def activity(self, name: str) -> list[str]:
+        """Return what the activity of a device says in sentences."""
+        device = await self.device(name)
+        hour = datetime.now(UTC) - timedelta(hours=1)
+        told: list[Json] = await self.home.command(
+            "logbook/get_events",
+            start_time=hour.isoformat(),
+            device_ids=[device["id"]],
+        )
+        return [event["message"] for event in told if "message" in event]
+
     async def issues(self) -> list[str]:
         """Return what kinds of repairs of the integration are open."""
         found = await self.home.command("repairs/list_issues")
@@ -90,6 +102,14 @@ class House:
             for issue in found["issues"]
             if issue["domain"] == "openxpbms"
         ]
+
+    async def mended(self, issue: str) -> None:
+        """Wait until an issue has gone by itself."""
+        end = time.monotonic() + PATIENCE
+        while issue in await self.issues():
+            if time.monotonic() > end:
+                raise NotSo(f"the issue {issue} stays")
+            await asyncio.sleep(0.5)
 
 
 @asynccontextmanager
