@@ -16,10 +16,11 @@ import secrets
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from homeassistant.const import ATTR_DEVICE_ID
+from homeassistant.const import ATTR_DEVICE_ID, ATTR_ENTITY_ID, Platform
 from homeassistant.core import Context, HassJob, callback
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import entity_registry as er
 
 from .bms.errors import BusError
 from .bms.parameter_errors import ParameterError
@@ -353,7 +354,7 @@ class Writes:
         self.hass.bus.async_fire(
             EVENT_WRITE,
             {
-                ATTR_DEVICE_ID: self._device_id(record.battery),
+                **self._places(record.battery),
                 "battery": record.battery,
                 "parameter": record.parameter,
                 "step": record.step,
@@ -366,15 +367,21 @@ class Writes:
             context=Context(user_id=record.user_id),
         )
 
-    def _device_id(self, name: str) -> str | None:
-        """Return the device of a battery: its activity shows the event then."""
+    def _places(self, name: str) -> dict[str, str]:
+        """Return the device and the event entity whose activity shows an event."""
         for battery in self.coordinator:
-            if self.name_of(battery) == name:
-                device = dr.async_get(self.hass).async_get_device_by_identifier(
-                    (DOMAIN, self._key(battery)), self.entry.entry_id
-                )
-                return device.id if device else None
-        return None
+            if self.name_of(battery) != name:
+                continue
+            key = self._key(battery)
+            device = dr.async_get(self.hass).async_get_device_by_identifier(
+                (DOMAIN, key), self.entry.entry_id
+            )
+            entity_id = er.async_get(self.hass).async_get_entity_id(
+                Platform.EVENT, DOMAIN, f"{key}_parameter_write"
+            )
+            if device is not None and entity_id is not None:
+                return {ATTR_DEVICE_ID: device.id, ATTR_ENTITY_ID: entity_id}
+        return {}
 
     @callback
     def async_on_record(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 import socket
 import sys
@@ -82,17 +81,6 @@ class House:
         return await self.until(
             entity_id, lambda state: state["state"] == value, f"'{value}'"
         )
-
-    async def activity(self, name: str) -> list[str]:
-        """Return what the activity of a device says in sentences."""
-        device = await self.device(name)
-        hour = datetime.now(UTC) - timedelta(hours=1)
-        told: list[Json] = await self.home.command(
-            "logbook/get_events",
-            start_time=hour.isoformat(),
-            device_ids=[device["id"]],
-        )
-        return [event["message"] for event in told if "message" in event]
 
     async def issues(self) -> list[str]:
         """Return what kinds of repairs of the integration are open."""

@@ -384,19 +384,12 @@ class Journey:
         await self._open_device(self.pack_name)
         await ui.see(text("entity", "event", "parameter_write", "name"))
         await ui.open(f"/logbook?entity_id={event}")
-        for step in ("Prepared", "Confirmed", "Verified"):
-            await ui.see(step)
-        await ui.see("By Demo")
-        await ui.picture("audit")
-        said = await self.house.activity(self.pack_name)
         values = {"old": f"{OLD / 1000:.3f} V", "new": f"{NEW / 1000:.3f} V"}
         for step in ("prepared", "confirmed", "verified"):
-            sentence = text(
-                *("selector", "write_step", "options", step),
-                parameter="cell_high_voltage_alarm",
-                **values,
-            )
-            assert sentence in said, said
+            said = ("selector", "write_step", "options", step)
+            await ui.see(text(*said, parameter="cell_high_voltage_alarm", **values))
+        await ui.see("By Demo")
+        await ui.picture("audit")
 
     async def rename(self) -> None:
         """Give a battery a name of one's own."""

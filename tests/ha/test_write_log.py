@@ -572,6 +572,8 @@ async def test_events_carry_the_users_context(make_bench: MakeBench) -> None:
     await bench.settle()
     assert [event.data["step"] for event in bench.events] == bench.steps
     assert {event.data["device_id"] for event in bench.events} == {bench.device_id()}
+    [entity_id] = {event.data["entity_id"] for event in bench.events}
+    assert entity_id.endswith("_parameter_write")
     assert {event.context.user_id for event in bench.events} == {bench.person.user_id}
 
 
