@@ -26,12 +26,12 @@ from homeassistant.helpers.device_registry import DeviceInfo
 from .bms.dead_band import DeadBand
 from .bms.decision import Severity, Waits
 from .bms.limits import Quantity
+from .bms.shown import AMPERE_HOURS
 from .bms.totals import Place, Spread
 from .const import DOMAIN, FAMILY_SEPLOS, FAMILY_VALENCE
 from .coordinator import OpenXPBMSCoordinator
 from .entity import QuietEntity
 from .guard_entity import GuardEntity, told
-from .whole_bank import AMPERE_HOURS
 
 if TYPE_CHECKING:
     from homeassistant.helpers.entity import EntityDescription

@@ -11,9 +11,9 @@ from homeassistant.components.logbook.const import (
 )
 from homeassistant.core import callback
 
+from .bms.parameter_facts import with_unit
 from .bms.parameters import BY_NAME
 from .const import DOMAIN
-from .parameter_words import with_unit
 from .spoken import REASON, STEP, spoken, translated
 from .writes import EVENT_WRITE
 

@@ -27,6 +27,7 @@ from homeassistant.helpers.selector import (
 )
 import voluptuous as vol
 
+from .bms.parameter_facts import with_unit
 from .bms.parameters import BY_NAME, SPA_PARAMETERS, Topic
 from .bms.seplos_writes import Wish
 from .bms.shown import device_name
@@ -41,7 +42,6 @@ from .const import (
 )
 from .forms import PagesFlow, choice
 from .parameter_texts import Texts
-from .parameter_words import with_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

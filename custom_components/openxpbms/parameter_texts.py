@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Self
 
 from homeassistant.helpers.translation import async_get_translations
 
+from .bms.parameter_facts import with_unit
 from .bms.parameters import BY_NAME
 from .bms.seplos_writes import Outcome
 from .const import DOMAIN
-from .parameter_words import with_unit
 
 if TYPE_CHECKING:
     from homeassistant.core import HomeAssistant

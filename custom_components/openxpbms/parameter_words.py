@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .bms.parameter_values import shown
+from .bms.parameter_facts import change_line
 from .bms.parameters import BY_NAME
 from .bms.seplos_writes import Outcome
 
@@ -16,25 +16,13 @@ if TYPE_CHECKING:
     from .writes import Offer
 
 
-def with_unit(name: str, value: float) -> str:
-    """Return a value of a parameter as people write it."""
-    return shown(BY_NAME[name].field, value)
-
-
-def sentence(offer: Offer) -> str:
-    """Return what an offer is, in one line that every language reads."""
-    change = offer.prepared.change
-    old, new = with_unit(change.name, change.old), with_unit(change.name, change.new)
-    return f"{change.name}: {old} -> {new}"
-
-
 def offered(offer: Offer, battery: str) -> JsonObjectType:
     """Return what a person is to know before confirming."""
     change = offer.prepared.change
     return {
         "code": offer.code,
         "write": offer.write,
-        "change": sentence(offer),
+        "change": change_line(change),
         "battery": battery,
         "serial_number": offer.prepared.serial,
         "parameter": change.name,
@@ -55,7 +43,7 @@ def resulted(offer: Offer, result: Result, battery: str) -> JsonObjectType:
     told: JsonObjectType = {
         "outcome": result.outcome,
         "write": offer.write,
-        "change": sentence(offer),
+        "change": change_line(change),
         "battery": battery,
         "parameter": change.name,
         "unit": change.unit,

@@ -9,6 +9,7 @@ from homeassistant.helpers.selector import BooleanSelector
 import voluptuous as vol
 
 from .bms.outputs import Joined
+from .bms.shown import AMPERE_HOURS
 from .const import (
     CONF_BANK,
     CONF_CAPACITY,
@@ -21,7 +22,7 @@ from .const import (
 )
 from .forms import choice, number
 from .outputs_flow import OutputsFlow
-from .whole_bank import AMPERE_HOURS, joined_of
+from .whole_bank import joined_of
 
 JOINED_SELECTOR = choice(
     [joined.value for joined in Joined if joined is not Joined.SINGLE], CONF_JOINED

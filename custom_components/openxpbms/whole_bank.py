@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from .bms.rounds import Battery
     from .coordinator import OpenXPBMSConfigEntry, OpenXPBMSCoordinator
 
-AMPERE_HOURS = "Ah"
 # The key of the bank among those of its batteries, which are longer.
 BANK = "bank"
 # What a round takes at least, with its start on a fraction of a second, s.

@@ -24,7 +24,8 @@ from homeassistant.helpers import entity_registry as er
 
 from .bms.errors import BusError
 from .bms.parameter_errors import ParameterError
-from .bms.parameter_rules import Pack, span
+from .bms.parameter_facts import told
+from .bms.parameter_rules import Pack
 from .bms.parameters import BY_NAME
 from .bms.seplos_writes import Known, Outcome, Prepared, Result, Wish, Writer
 from .bms.shown import device_name
@@ -137,7 +138,7 @@ class Writes:
             factory=self._factory(battery) or values,
             reading=battery.reading,
         )
-        return [_told(name, pack) for name in values]
+        return [told(BY_NAME[name], pack) for name in values]
 
     async def _values(self, battery: Battery) -> dict[str, float]:
         try:
@@ -345,8 +346,8 @@ class Writes:
             **more,
         )
         kept = await self.log.add(record)
-        for told in self._listeners.get(self._key(battery), ()):
-            told(record)
+        for listener in self._listeners.get(self._key(battery), ()):
+            listener(record)
         self._fire(record)
         return kept
 
@@ -442,19 +443,3 @@ def _number(value: object) -> float | None:
         number = float(value)  # type: ignore[arg-type]
         return number if math.isfinite(number) else None
     return None
-
-
-def _told(name: str, pack: Pack) -> dict[str, Any]:
-    parameter = BY_NAME[name]
-    told: dict[str, Any] = {
-        "name": name,
-        "value": pack.values[name],
-        "unit": parameter.field.unit,
-        "topic": parameter.topic,
-        "writable": parameter.writable,
-    }
-    if parameter.writable:
-        told["low"], told["high"] = span(parameter, pack)
-    else:
-        told["why_not"] = parameter.access
-    return told

@@ -8,12 +8,12 @@ from typing import Annotated
 from rich.table import Table
 import typer
 
+from ..parameter_facts import with_unit
 from .arguments import with_port
 from .changing import Changing, only_pack
 from .exits import Exit, Failure
 from .link import Choice
 from .parameter_file import Parameters, differences, load, parameters_of
-from .parameter_words import with_unit
 from .terminal import console, linked, remark
 
 

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from ..parameter_facts import with_unit
 from ..parameters import BY_NAME
 from .arguments import with_port
 from .changing import Changing, only_pack
 from .link import Choice
-from .parameter_words import ends, known, rules, with_unit
+from .parameter_words import ends, known, rules
 from .parameters import facts
 from .terminal import linked, remark
 

@@ -14,6 +14,7 @@ from ..parameter_errors import (
     UnknownParameter,
     WouldTrip,
 )
+from ..parameter_facts import with_unit
 from ..parameter_order import PAIRS, TRIPS
 from ..parameter_rules import Change, Pack, span
 from ..parameter_values import shown
@@ -49,11 +50,6 @@ _ANSWERS = {
     "no_acknowledgement": "the pack did not acknowledge the write",
     "not_kept": "the pack acknowledged the write and did not keep the value",
 }
-
-
-def with_unit(name: str, value: float) -> str:
-    """Return a value of a parameter as people write it."""
-    return shown(BY_NAME[name].field, value)
 
 
 def known(name: str) -> Parameter:
@@ -100,12 +96,6 @@ def rules(parameter: Parameter) -> list[str]:
     if register in TRIPS:
         found.append("switches off")
     return found
-
-
-def change_line(change: Change) -> str:
-    """Return a change in one line."""
-    old, new = with_unit(change.name, change.old), with_unit(change.name, change.new)
-    return f"{change.name}: {old} -> {new}"
 
 
 def caution(told: Caution) -> str:

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 from rich.table import Table
 import typer
 
-from ..parameter_rules import Pack, span
+from ..parameter_facts import told, with_unit
+from ..parameter_rules import Pack
 from ..parameters import SPA_PARAMETERS, Parameter
 from .arguments import with_port
 from .changing import Changing, only_pack
 from .link import Choice
-from .parameter_words import ends, rules, with_unit
+from .parameter_words import ends, rules
 from .terminal import console, linked, remark
 
 # Columns from which on there is room for rules.
@@ -37,8 +38,8 @@ async def parameters(
     async with linked(choice) as link:
         pack = await Changing(link, only_pack(link)).pack()
     if as_json:
-        told = [facts(parameter, pack) for parameter in SPA_PARAMETERS]
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        each = [facts(parameter, pack) for parameter in SPA_PARAMETERS]
+        typer.echo(json.dumps(each, indent=2, ensure_ascii=False))
         return
     on = console()
     wide = on.width >= _WIDE
@@ -48,19 +49,8 @@ async def parameters(
 
 
 def facts(parameter: Parameter, pack: Pack) -> dict[str, Any]:
-    """Return what is known of a parameter, for programs."""
-    told: dict[str, Any] = {
-        "name": parameter.name,
-        "value": pack.values[parameter.name],
-        "unit": parameter.field.unit,
-        "topic": parameter.topic,
-        "writable": parameter.writable,
-    }
-    if parameter.writable:
-        told["low"], told["high"] = span(parameter, pack)
-    else:
-        told["why_not"] = parameter.access
-    return told | {"rules": rules(parameter)}
+    """Return what is known of a parameter, and its rules, for programs."""
+    return told(parameter, pack) | {"rules": rules(parameter)}
 
 
 def _table(pack: Pack, *, wide: bool) -> Table:

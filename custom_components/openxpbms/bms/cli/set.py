@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..parameter_errors import ParameterError
+from ..parameter_facts import change_line
 from ..seplos_writes import Prepared, Wish
 from .arguments import with_port
 from .changing import AGREE_WITHIN, DANGER, WORD, Changing, only_pack
@@ -19,7 +20,6 @@ from .link import Choice, Link
 from .parameter_words import (
     allows,
     caution,
-    change_line,
     exit_code,
     known,
     number,

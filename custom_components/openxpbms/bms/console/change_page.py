@@ -18,17 +18,16 @@ from ..cli.exits import Failure
 from ..cli.parameter_words import (
     allows,
     caution,
-    change_line,
     ends,
     number,
     outcome,
     rules,
     why_not,
-    with_unit,
 )
 from ..cli.values import identity_words
 from ..errors import BusError
 from ..parameter_errors import ParameterError
+from ..parameter_facts import change_line, with_unit
 from ..parameter_rules import Pack
 from ..parameters import Parameter
 from ..seplos_writes import Outcome, Prepared, Wish

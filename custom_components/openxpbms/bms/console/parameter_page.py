@@ -14,9 +14,10 @@ from textual.widgets import DataTable, Footer, Input, Static
 from ..cli.changing import Changing
 from ..cli.exits import sentence
 from ..cli.link import Link
-from ..cli.parameter_words import ends, rules, with_unit
+from ..cli.parameter_words import ends, rules
 from ..cli.values import identity_words
 from ..errors import BusError
+from ..parameter_facts import with_unit
 from ..parameter_rules import Pack
 from ..parameters import BY_NAME, SPA_PARAMETERS
 from ..rounds import Battery
